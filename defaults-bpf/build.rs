@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Compile the defaults, link them to one object, and read the catalogue of
+//! hooks out of the header that documents them.
+
+use std::env;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+#[path = "compile.rs"]
+mod compile;
+#[path = "link.rs"]
+mod link;
+
+fn main() -> Result<()> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    println!("cargo:rerun-if-changed=src");
+    println!("cargo:rerun-if-changed=include");
+    println!("cargo:rerun-if-env-changed=BPF_CLANG");
+
+    let vmlinux = vmlinux_dir(&out)?;
+    let include = here.join("include");
+    let mut objects = Vec::new();
+    for src in sorted(&here.join("src"), "bpf.c")? {
+        let obj = out.join(src.file_name().unwrap()).with_extension("o");
+        compile::object(&src, &obj, &[&vmlinux, &include], &["-DPRELOAD_DEFAULTS"])?;
+        objects.push(fs::read(obj)?);
+    }
+    let parts: Vec<&[u8]> = objects.iter().map(Vec::as_slice).collect();
+    let linked = link::link(&parts).context("cannot link the defaults")?;
+
+    let defaults = out.join("defaults.bpf.o");
+    fs::write(&defaults, linked)?;
+    strip_dwarf(&defaults)?;
+
+    let hooks = fs::read_to_string(include.join("scx_preload/hooks.bpf.h"))?;
+    fs::write(out.join("hooks.rs"), catalogue(&hooks)?)?;
+    println!("cargo:rustc-env=SCX_PRELOAD_VMLINUX={}", vmlinux.display());
+    Ok(())
+}
+
+/// The directory of `vmlinux.h`: scx_cargo unpacks it, for each architecture, as
+/// soon as its builder is made.
+fn vmlinux_dir(out: &Path) -> Result<PathBuf> {
+    // SAFETY: a build script's main thread, before it starts any other.
+    unsafe { env::set_var("BPF_CLANG", compile::clang()?) };
+    scx_cargo::BpfBuilder::new()?;
+    let dir = out.join("scx_utils-bpf_h/arch").join(compile::arch());
+    ensure!(
+        dir.join("vmlinux.h").exists(),
+        "scx_cargo has no vmlinux.h in {}",
+        dir.display()
+    );
+    Ok(dir)
+}
+
+fn sorted(dir: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
+    let mut paths = fs::read_dir(dir)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<Vec<_>>>()?;
+    paths.retain(|path| path.to_string_lossy().ends_with(suffix));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Drop DWARF, which is most of the object's size; BTF stays.
+fn strip_dwarf(object: &Path) -> Result<()> {
+    let strip = compile::clang()?.replace("clang", "llvm-strip");
+    let status = Command::new(&strip)
+        .arg("-g")
+        .arg(object)
+        .status()
+        .with_context(|| format!("cannot run {strip}; install LLVM beside clang"))?;
+    ensure!(status.success(), "{strip} -g {} failed", object.display());
+    Ok(())
+}
+
+/// `HOOKS`, in the order of `enum preload_hook`, from the comments that start with `/**` and the declaration below.
+fn catalogue(header: &str) -> Result<String> {
+    let mut out = String::from(
+        "/// Every hook, in the order of the counters of `enum preload_hook`.\n\
+         pub const HOOKS: &[Hook] = &[\n",
+    );
+    let enumerators: Vec<&str> = header
+        .split_once("enum preload_hook {\n")
+        .and_then(|(_, rest)| rest.split_once("\tPRELOAD_NR_HOOKS"))
+        .context("no enum preload_hook")?
+        .0
+        .lines()
+        .map(|line| line.trim().trim_end_matches(','))
+        .collect();
+    let mut documented = Vec::new();
+    for block in header.split("/**\n").skip(1) {
+        let (comment, code) = block.split_once(" */\n").context("unclosed comment")?;
+        let (name, summary) = comment
+            .lines()
+            .next()
+            .and_then(|line| line.trim_start_matches(" * ").split_once("() - "))
+            .context("a hook's comment starts with `name() - summary`")?;
+        let declaration = code.split_once(';').context("no declaration")?.0;
+        let signature = declaration.replace("__preload_hook ", "");
+        let signature = signature.split_whitespace().collect::<Vec<_>>().join(" ");
+        writeln!(
+            out,
+            "    Hook {{ name: {name:?}, summary: {summary:?}, signature: {signature:?} }},"
+        )?;
+        documented.push(name.to_uppercase());
+    }
+    ensure!(
+        documented == enumerators,
+        "documented hooks and enum preload_hook differ: {documented:?} {enumerators:?}"
+    );
+    out.push_str("];\n");
+    Ok(out)
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The hooks of scx_preload: the decisions of a scheduler, one function each.
+ *
+ * hook_<what>() is weak in the defaults. Define it in your own object, link
+ * that with the defaults (`scx_preload link`), and yours is called instead. The
+ * default decision stays available to you as dfl_<what>(), so that an override
+ * can handle its own case and leave the rest:
+ *
+ *	s32 hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
+ *	{
+ *		return mine(p) ? my_cpu(p) : dfl_pick_idle_cpu(p, prev_cpu, wake_flags);
+ *	}
+ *
+ * Include vmlinux.h before this file. Do not declare hooks yourself, do not
+ * make yours weak or static, and do not call a hook from a hook: call dfl_*().
+ *
+ * Every hook runs in the BPF program of the callback that asks it. Unless its
+ * text says "may sleep" that is with a run queue lock or a task's pi_lock held
+ * and preemption off. "May call" names the kfuncs beyond those that any
+ * callback may call (scx_bpf_task_*(), scx_bpf_dsq_nr_queued(),
+ * scx_bpf_dsq_peek(), scx_bpf_kick_cpu(), scx_bpf_now(), scx_bpf_cpuperf_*(),
+ * idle masks and bpf_cpumask_*()).
+ *
+ * A result out of range never reaches the kernel: it is counted under the
+ * hook's name (`scx_preload status`, column BAD) and replaced as the hook's
+ * text says.
+ *
+ * Virtual time is in nanoseconds of CPU time at the default weight of 100.
+ */
+#ifndef SCX_PRELOAD_HOOKS_BPF_H
+#define SCX_PRELOAD_HOOKS_BPF_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "contract.bpf.h"
+
+/* libbpf before 1.4 does not have it. */
+#ifndef __arg_trusted
+#define __arg_trusted __attribute__((btf_decl_tag("arg:trusted")))
+#endif
+
+/*
+ * A declaration decides the binding of the definition that follows it. The
+ * defaults' definitions, and their calls before linking, have to be weak; an
+ * author's have to be strong.
+ */
+#ifdef PRELOAD_DEFAULTS
+#define __preload_hook __weak
+#else
+#define __preload_hook
+#endif
+
+/* Index of each hook's counters; the enumerators are the hooks' names. */
+enum preload_hook {
+	HOOK_PICK_IDLE_CPU,
+	HOOK_TASK_QUEUE,
+	HOOK_TASK_SLICE,
+	HOOK_TASK_VTIME,
+	HOOK_TASK_CHARGE,
+	HOOK_STEAL_LLC,
+	HOOK_BALANCE_LLC,
+	HOOK_CPU_CAPACITY,
+	HOOK_INIT,
+	HOOK_EXIT,
+	HOOK_INIT_TASK,
+	HOOK_CPU_ONLINE,
+	HOOK_CPU_OFFLINE,
+	HOOK_DUMP,
+	PRELOAD_NR_HOOKS,
+};
+
+/**
+ * hook_pick_idle_cpu() - find an idle CPU for a task that wakes up
+ * @p: the task
+ * @prev_cpu: the CPU that it ran on last; may be one that it may no longer use
+ * @wake_flags: SCX_WAKE_*; 0 when asked from enqueue
+ *
+ * When: from ops.select_cpu() on each wakeup, fork and exec of a task that may
+ * use more than one CPU; from ops.enqueue() for a wakeup that skipped
+ * select_cpu (a queued remote wakeup, a task allowed on one CPU only) and for a
+ * task that could run elsewhere when its slice is over.
+ * May call: scx_bpf_select_cpu_and(), scx_bpf_pick_idle_cpu(),
+ * scx_bpf_test_and_clear_cpu_idle().
+ * Returns: a CPU that was idle and that this call took out of the idle mask (as
+ * those kfuncs do); the task is put on it at once. Negative: none; the task is
+ * queued. A CPU that does not exist or that @p may not use counts as bad and
+ * as none.
+ * Default: dfl_pick_idle_cpu(): within prev_cpu's LLC a whole idle core, then
+ * prev_cpu, then any idle CPU; then the same outside of the LLC.
+ * Kernel: select_idle_sibling() in kernel/sched/fair.c; scx_select_cpu_dfl() in
+ * kernel/sched/ext/idle.c.
+ */
+s32 __preload_hook hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu,
+				      u64 wake_flags);
+s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
+
+/**
+ * hook_task_queue() - choose the LLC whose queue a task waits in
+ * @p: the task; it may use @cpu
+ * @cpu: the CPU that it is being enqueued on, or the idle one found for it
+ *
+ * When: from ops.enqueue(), for a task that may use more than one CPU.
+ * May call: nothing more.
+ * Returns: LLC index, 0..nr_llcs()-1. An LLC that does not exist, or none of
+ * whose CPUs @p may use, counts as bad; @cpu's LLC is used.
+ * Default: dfl_task_queue(): the LLC of @cpu.
+ * Kernel: select_task_rq_fair() in kernel/sched/fair.c chooses a run queue.
+ */
+s32 __preload_hook hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
+s32 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
+
+/**
+ * hook_task_slice() - choose how long a task may run before it is asked to yield
+ * @p: the task
+ * @cpu: the CPU that it will run on, or is queued near
+ *
+ * When: from ops.select_cpu() and ops.enqueue() for each task that is queued;
+ * from ops.dispatch() when the running task goes on.
+ * May call: nothing more.
+ * Returns: nanoseconds. The tick ends a slice, so that it lasts up to one tick
+ * (4 ms at 250 Hz) longer. 0 and more than PRELOAD_SLICE_MAX_NS count as bad;
+ * the rodata variable slice_ns is used.
+ * Default: dfl_task_slice(): slice_ns.
+ * Kernel: sysctl_sched_base_slice and update_deadline() in kernel/sched/fair.c.
+ */
+u64 __preload_hook hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu);
+u64 dfl_task_slice(struct task_struct *p __arg_trusted, s32 cpu);
+#define PRELOAD_SLICE_MAX_NS (1000ULL * 1000 * 1000)
+
+/**
+ * hook_task_vtime() - choose the place of a task in its queue
+ * @p: the task
+ * @vtime: virtual time that it has used, all charges included
+ * @clock: virtual time of the queue: that of the task dispatched last
+ * @enq_flags: SCX_ENQ_*; SCX_ENQ_WAKEUP says that it slept before. 0 when a
+ *	running task asks whether it may go on
+ *
+ * When: from ops.enqueue() for each task that is queued; from ops.dispatch()
+ * for the running task, to compare it with those that wait.
+ * May call: nothing more.
+ * Returns: virtual time, ns; the lowest of a queue runs first. It is the task's
+ * place only: charges go on from @vtime. Any value is in range, but one more
+ * than PRELOAD_VTIME_WINDOW_NS from @clock counts as bad and becomes @clock.
+ * Default: dfl_task_vtime(): @vtime, for a task that slept at least one slice
+ * before @clock, so that a sleeper is early but cannot save up time.
+ * Kernel: place_entity() and the virtual deadline in kernel/sched/fair.c.
+ */
+u64 __preload_hook hook_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock,
+				   u64 enq_flags);
+u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags);
+#define PRELOAD_VTIME_WINDOW_NS (200ULL * 1000 * 1000 * 1000)
+
+/**
+ * hook_task_charge() - convert CPU time that a task used to virtual time
+ * @p: the task
+ * @cpu: the CPU that it used
+ * @used: CPU time since the last charge, ns; at most PRELOAD_SLICE_MAX_NS
+ *
+ * When: from ops.enqueue() and ops.dispatch(), once for each stretch of time
+ * that the task ran.
+ * May call: nothing more.
+ * Returns: virtual ns to add to the task's virtual time. More than
+ * PRELOAD_VTIME_WINDOW_NS counts as bad; @used is charged.
+ * Default: dfl_task_charge(): @used * 100 / weight, scaled by the CPU's
+ * capacity, so that a slow CPU's time costs less.
+ * Kernel: calc_delta_fair() in kernel/sched/fair.c.
+ */
+u64 __preload_hook hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used);
+u64 dfl_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used);
+
+/**
+ * hook_steal_llc() - choose where a newly idle CPU looks for work
+ * @cpu: the CPU; its own queue and that of its LLC are empty
+ * @nth: 0 at the first question of this search, then 1, 2, …
+ *
+ * When: from ops.dispatch(), up to nr_llcs() - 1 times until a task is found.
+ * May call: nothing more.
+ * Returns: LLC index to take a task from; negative ends the search and the CPU
+ * idles. An LLC that does not exist counts as bad and ends the search.
+ * Default: dfl_steal_llc(): the other LLCs, those after the CPU's own first.
+ * Kernel: sched_balance_newidle() in kernel/sched/fair.c.
+ */
+s32 __preload_hook hook_steal_llc(s32 cpu, u32 nth);
+s32 dfl_steal_llc(s32 cpu, u32 nth);
+
+/**
+ * hook_balance_llc() - choose an LLC to compare with, to even out waiting times
+ * @cpu: the CPU, busy, about to choose its next task
+ * @turn: counts the questions of this CPU
+ *
+ * When: from ops.dispatch(), every PRELOAD_BALANCE_INTERVAL dispatches of a CPU
+ * on a machine with more than one LLC. If the first task of that LLC's queue is
+ * behind in virtual time by more than a slice, the CPU takes it.
+ * May call: nothing more.
+ * Returns: LLC index; negative or the CPU's own LLC: no comparison this time.
+ * An LLC that does not exist counts as bad and means none.
+ * Default: dfl_balance_llc(): the other LLCs in turn.
+ * Kernel: sched_balance_rq() and find_busiest_queue() in kernel/sched/fair.c.
+ */
+s32 __preload_hook hook_balance_llc(s32 cpu, u32 turn);
+s32 dfl_balance_llc(s32 cpu, u32 turn);
+#define PRELOAD_BALANCE_INTERVAL 8
+
+/**
+ * hook_cpu_capacity() - say how fast a CPU is
+ * @cpu: the CPU
+ *
+ * When: from ops.init() and ops.cpu_online(), for each CPU; may sleep. The
+ * answers are kept for cpu_capacity() in topology.bpf.h.
+ * May call: nothing more.
+ * Returns: capacity relative to the fastest CPU, 1..1024 (SCX_CPUPERF_ONE).
+ * Anything else counts as bad and becomes 1024.
+ * Default: dfl_cpu_capacity(): the kernel's, scx_bpf_cpuperf_cap().
+ * Kernel: arch_scale_cpu_capacity(), capacity_of() in kernel/sched/fair.c.
+ */
+u64 __preload_hook hook_cpu_capacity(s32 cpu);
+u64 dfl_cpu_capacity(s32 cpu);
+
+/**
+ * hook_init() - prepare an override's own data
+ *
+ * When: from ops.init(), once, after topology and queues are there and before
+ * any task is scheduled; may sleep.
+ * May call: scx_bpf_create_dsq().
+ * Returns: 0, or a negative errno, which refuses the load and is shown to the
+ * user.
+ * Default: dfl_init(): nothing.
+ * Kernel: init_sched_fair_class() in kernel/sched/fair.c.
+ */
+s32 __preload_hook hook_init(void);
+s32 dfl_init(void);
+
+/**
+ * hook_exit() - last words of an override
+ * @ei: why: kind, exit_code; strings need bpf_probe_read_kernel_str()
+ *
+ * When: from ops.exit(), once, however the scheduler ended; may sleep.
+ * May call: nothing more.
+ * Default: dfl_exit(): nothing; kind and code are recorded for `status` anyway.
+ * Kernel: scx_root_disable() in kernel/sched/ext/ext.c.
+ */
+void __preload_hook hook_exit(struct scx_exit_info *ei __arg_trusted);
+void dfl_exit(struct scx_exit_info *ei __arg_trusted);
+
+/**
+ * hook_init_task() - prepare a task that the scheduler sees for the first time
+ * @p: the task
+ * @vtime: virtual time that it starts with: its LLC's clock
+ *
+ * When: from ops.init_task(), on fork and, for the tasks that exist already,
+ * when the scheduler is loaded; may sleep.
+ * May call: nothing more.
+ * Returns: virtual time to start with, ns. More than PRELOAD_VTIME_WINDOW_NS
+ * from @vtime counts as bad and becomes @vtime. There is no failure: a fork must
+ * not fail because of a scheduling policy.
+ * Default: dfl_init_task(): @vtime.
+ * Kernel: task_fork_fair(), PLACE_DEADLINE_INITIAL in kernel/sched/fair.c.
+ */
+u64 __preload_hook hook_init_task(struct task_struct *p __arg_trusted, u64 vtime);
+u64 dfl_init_task(struct task_struct *p __arg_trusted, u64 vtime);
+
+/**
+ * hook_cpu_online() - a CPU has come up
+ * @cpu: the CPU; the topology accessors know it already
+ *
+ * When: from ops.cpu_online(); may sleep.
+ * May call: scx_bpf_create_dsq().
+ * Default: dfl_cpu_online(): nothing.
+ * Kernel: sched_cpu_activate() in kernel/sched/core.c.
+ */
+void __preload_hook hook_cpu_online(s32 cpu);
+void dfl_cpu_online(s32 cpu);
+
+/**
+ * hook_cpu_offline() - a CPU is going down
+ * @cpu: the CPU; llc_cpumask() leaves it out already
+ *
+ * When: from ops.cpu_offline(); may sleep.
+ * May call: scx_bpf_create_dsq().
+ * Default: dfl_cpu_offline(): nothing.
+ * Kernel: sched_cpu_deactivate() in kernel/sched/core.c.
+ */
+void __preload_hook hook_cpu_offline(s32 cpu);
+void dfl_cpu_offline(s32 cpu);
+
+/**
+ * hook_dump() - add lines to the kernel's debug dump
+ *
+ * When: from ops.dump(), when the scheduler dies of an error or a person asks
+ * with sysrq-D.
+ * May call: scx_bpf_dump_bstr().
+ * Default: dfl_dump(): the length of each LLC's queue and its clock.
+ * Kernel: print_cfs_stats() in kernel/sched/fair.c.
+ */
+void __preload_hook hook_dump(void);
+void dfl_dump(void);
+
+#endif

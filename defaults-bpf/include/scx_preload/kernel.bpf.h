@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kernel offers, in a form that one object can use on many kernels:
+ * SCX_* values are CO-RE relocations, so that no user space has to fill them
+ * in, and a kfunc that changed its form has one wrapper that knows both.
+ */
+#ifndef SCX_PRELOAD_KERNEL_BPF_H
+#define SCX_PRELOAD_KERNEL_BPF_H
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#define PRELOAD_DSQ_LOCAL bpf_core_enum_value(enum scx_dsq_id_flags, SCX_DSQ_LOCAL)
+#define PRELOAD_ENQ_WAKEUP bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_WAKEUP)
+#define PRELOAD_ENQ_CPU_SELECTED bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_CPU_SELECTED)
+#define PRELOAD_KICK_IDLE bpf_core_enum_value(enum scx_kick_flags, SCX_KICK_IDLE)
+#define PRELOAD_TASK_QUEUED bpf_core_enum_value(enum scx_ent_flags, SCX_TASK_QUEUED)
+
+/* Error numbers are macros, which BTF and so vmlinux.h cannot carry. */
+#ifndef EEXIST
+#define EEXIST 17
+#endif
+#ifndef EINVAL
+#define EINVAL 22
+#endif
+
+/* The sched_ext project's headers define this too, in the same way. */
+#ifndef BPF_STRUCT_OPS
+#define BPF_STRUCT_OPS(name, args...) SEC("struct_ops/" #name) BPF_PROG(name, ##args)
+#endif
+#ifndef BPF_STRUCT_OPS_SLEEPABLE
+#define BPF_STRUCT_OPS_SLEEPABLE(name, args...) SEC("struct_ops.s/" #name) BPF_PROG(name, ##args)
+#endif
+
+/*
+ * The kernel's names end in ___v2. libbpf takes what follows the last ___ for a
+ * flavour of our own and drops it, hence the second suffix.
+ */
+bool scx_bpf_dsq_insert___v2___preload(struct task_struct *p, u64 dsq_id, u64 slice,
+				       u64 enq_flags) __ksym __weak;
+bool scx_bpf_dsq_move_to_local___v2___preload(u64 dsq_id, u64 enq_flags) __ksym __weak;
+
+/* 6.19: inserting tells whether it did. */
+static __always_inline void preload_dsq_insert(struct task_struct *p, u64 dsq, u64 slice,
+					       u64 enq_flags)
+{
+	if (bpf_ksym_exists(scx_bpf_dsq_insert___v2___preload))
+		scx_bpf_dsq_insert___v2___preload(p, dsq, slice, enq_flags);
+	else
+		scx_bpf_dsq_insert(p, dsq, slice, enq_flags);
+}
+
+/* 7.1: with flags. */
+static __always_inline bool preload_dsq_move_to_local(u64 dsq)
+{
+	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local___v2___preload))
+		return scx_bpf_dsq_move_to_local___v2___preload(dsq, 0);
+	return scx_bpf_dsq_move_to_local(dsq);
+}
+
+/* 6.19 moved the arguments beyond the fifth into a struct. */
+static __always_inline s32 preload_select_cpu_and(struct task_struct *p, s32 prev_cpu,
+						  u64 wake_flags, const struct cpumask *allowed,
+						  u64 flags)
+{
+	if (bpf_ksym_exists(__scx_bpf_select_cpu_and)) {
+		struct scx_bpf_select_cpu_and_args args = {
+			.prev_cpu = prev_cpu,
+			.wake_flags = wake_flags,
+			.flags = flags,
+		};
+
+		return __scx_bpf_select_cpu_and(p, allowed, &args);
+	}
+	return scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, allowed, flags);
+}
+
+static __always_inline void preload_dsq_insert_vtime(struct task_struct *p, u64 dsq, u64 slice,
+						     u64 vtime, u64 enq_flags)
+{
+	if (bpf_ksym_exists(__scx_bpf_dsq_insert_vtime)) {
+		struct scx_bpf_dsq_insert_vtime_args args = {
+			.dsq_id = dsq,
+			.slice = slice,
+			.vtime = vtime,
+			.enq_flags = enq_flags,
+		};
+
+		__scx_bpf_dsq_insert_vtime(p, &args);
+		return;
+	}
+	scx_bpf_dsq_insert_vtime(p, dsq, slice, vtime, enq_flags);
+}
+
+/* Is virtual time @a before @b? Both wrap, like the kernel's time_before64(). */
+static __always_inline bool vtime_before(u64 a, u64 b)
+{
+	return (s64)(a - b) < 0;
+}
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Counters, one set a CPU, so that counting never moves a cache line between
+ * CPUs. `scx_preload status` sums them up; it takes their names from the BTF of
+ * struct preload_stats and enum preload_hook. The rodata variable `stats_enabled`
+ * switches counting off at load time; the verifier then drops the code.
+ */
+#ifndef SCX_PRELOAD_STATS_BPF_H
+#define SCX_PRELOAD_STATS_BPF_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "hooks.bpf.h"
+
+struct preload_hook_stats {
+	u64 calls; /* the ops asked the hook, whoever defines it */
+	u64 dfl; /* the default body ran, called by the hook or by an override */
+	u64 bad; /* the result was out of range and replaced by a safe one */
+};
+
+struct preload_stats {
+	u64 wakeup_idle; /* wakeups that got an idle CPU at once */
+	u64 enqueue_llc; /* tasks put into an LLC's queue */
+	u64 enqueue_cpu; /* tasks allowed on one CPU only, put into its queue */
+	u64 dispatch_llc; /* tasks taken from the queue of the CPU's own LLC */
+	u64 dispatch_cpu; /* tasks taken from the CPU's own queue */
+	u64 dispatch_keep; /* the running task was the one to run next */
+	u64 dispatch_overdue; /* tasks that had waited too long, out of turn */
+	u64 newidle_steal; /* tasks that a newly idle CPU took from another LLC */
+	u64 balance_pull; /* tasks taken from another LLC because they were behind */
+	u64 kick_idle; /* idle CPUs woken for a queued task */
+	u64 no_storage; /* a task's own data could not be allocated */
+	struct preload_hook_stats hooks[PRELOAD_NR_HOOKS];
+};
+
+struct preload_stats_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct preload_stats);
+};
+
+extern struct preload_stats_map preload_stats SEC(".maps");
+extern const volatile bool stats_enabled;
+
+static __always_inline struct preload_stats *this_cpu_stats(void)
+{
+	u32 zero = 0;
+
+	return stats_enabled ? bpf_map_lookup_elem(&preload_stats, &zero) : NULL;
+}
+
+#define preload_count(field)                                                                       \
+	do {                                                                                       \
+		struct preload_stats *__stats = this_cpu_stats();                                  \
+		if (__stats)                                                                       \
+			__stats->field++;                                                          \
+	} while (0)
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The machine's topology, in the kernel's vocabulary.
+ *
+ * The tables are filled from the kernel's own per-CPU data when the scheduler
+ * is loaded and again on every CPU hotplug event (src/topology.bpf.c); user
+ * space has no part in it. All accessors may be called from every callback.
+ * They are bounded: a CPU or LLC out of range gives the answer for number 0.
+ *
+ * A reader can see a table in the middle of a refresh. Each entry is valid by
+ * itself at any time, so that the worst outcome is one task queued or one CPU
+ * searched by the topology of a moment ago.
+ */
+#ifndef SCX_PRELOAD_TOPOLOGY_BPF_H
+#define SCX_PRELOAD_TOPOLOGY_BPF_H
+
+#include <bpf/bpf_helpers.h>
+
+/* Powers of two: an index is bounded by a mask, which the verifier follows. */
+#define PRELOAD_MAX_CPUS 8192
+#define PRELOAD_MAX_LLCS 1024
+
+struct preload_cpu {
+	u16 llc; /* dense index of the LLC, from sd_llc_id */
+	u16 core; /* first CPU of the SMT core, from the lowest rq->sd */
+	u16 smt_next; /* next CPU of the core in a ring; itself without SMT */
+	u16 node; /* NUMA node */
+	u16 capacity; /* hook_cpu_capacity(): 1..1024 */
+	u16 online;
+};
+
+struct preload_llc {
+	u64 clock; /* virtual time of the queue, see dfl_task_vtime() */
+	u32 nr_cpus; /* online CPUs */
+	u32 node;
+	u64 __pad[6]; /* the clock is written by its own CPUs only: one line each */
+};
+
+struct preload_topology {
+	u32 nr_cpu_ids; /* one more than the highest possible CPU number */
+	u32 nr_llcs; /* LLC indices in use are below this */
+	u32 nr_nodes;
+	u32 nr_cores; /* online */
+	u32 nr_online;
+};
+
+struct preload_llc_mask {
+	struct bpf_cpumask __kptr *cpus;
+};
+
+struct preload_llc_masks {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PRELOAD_MAX_LLCS);
+	__type(key, u32);
+	__type(value, struct preload_llc_mask);
+};
+
+extern struct preload_cpu preload_cpus[PRELOAD_MAX_CPUS];
+extern struct preload_llc preload_llcs[PRELOAD_MAX_LLCS];
+extern struct preload_topology preload_topology;
+extern struct preload_llc_masks preload_llc_masks SEC(".maps");
+
+/* Index of the LLC that @cpu belongs to, cpus_share_cache()'s notion of it. */
+static __always_inline u32 cpu_llc_id(s32 cpu)
+{
+	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].llc & (PRELOAD_MAX_LLCS - 1);
+}
+
+static __always_inline u32 this_cpu_llc_id(void)
+{
+	return cpu_llc_id(bpf_get_smp_processor_id());
+}
+
+/* Number of online CPUs in the LLC of @cpu, like the kernel's sd_llc_size. */
+static __always_inline u32 cpu_llc_size(s32 cpu)
+{
+	return preload_llcs[cpu_llc_id(cpu)].nr_cpus;
+}
+
+/* The first CPU of @cpu's SMT core. */
+static __always_inline s32 cpu_core_id(s32 cpu)
+{
+	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].core;
+}
+
+/*
+ * The CPU after @cpu in the ring of its SMT core, cpu_smt_mask()'s members.
+ * Follow it until it is @cpu again; without SMT it is @cpu at once.
+ */
+static __always_inline s32 cpu_smt_next(s32 cpu)
+{
+	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].smt_next;
+}
+
+static __always_inline u32 cpu_node_id(s32 cpu)
+{
+	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].node;
+}
+
+/* Capacity relative to the largest CPU, 1..1024, see hook_cpu_capacity(). */
+static __always_inline u32 cpu_capacity(s32 cpu)
+{
+	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].capacity;
+}
+
+static __always_inline u32 nr_llcs(void)
+{
+	return preload_topology.nr_llcs;
+}
+
+static __always_inline u32 nr_cpu_ids(void)
+{
+	return preload_topology.nr_cpu_ids;
+}
+
+/* Online CPUs of @llc, or NULL for an LLC that never had one. RCU-protected. */
+static __always_inline const struct cpumask *llc_cpumask(u32 llc)
+{
+	struct preload_llc_mask *mask = bpf_map_lookup_elem(&preload_llc_masks, &llc);
+
+	return mask && mask->cpus ? (const struct cpumask *)mask->cpus : NULL;
+}
+
+#endif

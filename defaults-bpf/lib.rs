@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The defaults of scx_preload: the linked BPF object, the catalogue of its
+//! hooks, and the linking that puts overrides in front of it.
+
+#[cfg(feature = "compile")]
+pub mod compile;
+pub mod link;
+
+/// A decision that an override can take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// The function to define, `hook_<what>`.
+    pub name: &'static str,
+    /// One line: what it decides.
+    pub summary: &'static str,
+    /// Its C declaration.
+    pub signature: &'static str,
+}
+
+include!(concat!(env!("OUT_DIR"), "/hooks.rs"));
+
+/// The defaults as one linked BPF object without DWARF, ready to be loaded or to
+/// be linked behind overrides.
+pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/defaults.bpf.o"));
+
+/// Version of the hook contract that [`OBJECT`] implements.
+pub const CONTRACT_VERSION: u32 = 1;
+
+/// Section in which each object states the contract version it was built for.
+pub const CONTRACT_SECTION: &str = ".scx_preload.contract";
+
+/// Directory of the contract's headers in the source tree.
+#[cfg(feature = "compile")]
+pub const INCLUDE_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
+
+/// Directory of the `vmlinux.h` that the defaults were compiled with.
+#[cfg(feature = "compile")]
+pub const VMLINUX_DIR: &str = env!("SCX_PRELOAD_VMLINUX");

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Balance between LLCs: where a newly idle CPU looks for work, and which other
+ * queue a busy one compares its own with.
+ */
+#include "vmlinux.h"
+
+#include "internal.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* Dispatches of each CPU; a cache line each would cost more than it saves. */
+static u32 dispatches[PRELOAD_MAX_CPUS];
+
+static s32 nth_other_llc(s32 cpu, u32 nth)
+{
+	return (cpu_llc_id(cpu) + 1 + nth) % (nr_llcs() ?: 1);
+}
+
+s32 dfl_steal_llc(s32 cpu, u32 nth)
+{
+	preload_count(hooks[HOOK_STEAL_LLC].dfl);
+	return nth + 1 < nr_llcs() ? nth_other_llc(cpu, nth) : -1;
+}
+
+s32 __weak hook_steal_llc(s32 cpu, u32 nth)
+{
+	return dfl_steal_llc(cpu, nth);
+}
+
+s32 dfl_balance_llc(s32 cpu, u32 turn)
+{
+	u32 others = nr_llcs() - 1;
+
+	preload_count(hooks[HOOK_BALANCE_LLC].dfl);
+	return others ? nth_other_llc(cpu, turn % others) : -1;
+}
+
+s32 __weak hook_balance_llc(s32 cpu, u32 turn)
+{
+	return dfl_balance_llc(cpu, turn);
+}
+
+/* Ask the hook; the answer is an LLC that exists, or -1. */
+s32 steal_llc(s32 cpu, u32 nth)
+{
+	s32 llc;
+
+	preload_count(hooks[HOOK_STEAL_LLC].calls);
+	llc = hook_steal_llc(cpu, nth);
+	if (llc < 0)
+		return -1;
+	if (llc < nr_llcs())
+		return llc;
+	preload_count(hooks[HOOK_STEAL_LLC].bad);
+	return -1;
+}
+
+/* Count a dispatch of @cpu: is it time to look beyond the own queues? */
+bool balance_due(s32 cpu)
+{
+	return ++dispatches[cpu & (PRELOAD_MAX_CPUS - 1)] % PRELOAD_BALANCE_INTERVAL == 0;
+}
+
+/* Ask the hook; the answer is another LLC that exists, or -1. */
+s32 balance_llc(s32 cpu)
+{
+	u32 turn = dispatches[cpu & (PRELOAD_MAX_CPUS - 1)] / PRELOAD_BALANCE_INTERVAL;
+	s32 llc;
+
+	if (nr_llcs() < 2)
+		return -1;
+	preload_count(hooks[HOOK_BALANCE_LLC].calls);
+	llc = hook_balance_llc(cpu, turn);
+	if (llc < 0 || llc == cpu_llc_id(cpu))
+		return -1;
+	if (llc < nr_llcs())
+		return llc;
+	preload_count(hooks[HOOK_BALANCE_LLC].bad);
+	return -1;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the defaults' own files share with each other and with nobody else. */
+#ifndef SCX_PRELOAD_INTERNAL_BPF_H
+#define SCX_PRELOAD_INTERNAL_BPF_H
+
+#include "scx_preload/hooks.bpf.h"
+#include "scx_preload/kernel.bpf.h"
+#include "scx_preload/stats.bpf.h"
+#include "scx_preload/topology.bpf.h"
+
+#define NSEC_PER_MSEC 1000000ULL
+
+/* topology.bpf.c */
+void topology_refresh(void);
+void topology_cpu_offline(s32 cpu);
+
+/* idle.bpf.c */
+s32 idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
+
+/* queue.bpf.c */
+#define PRELOAD_DSQ_LLC(llc) ((u64)(llc))
+#define PRELOAD_DSQ_CPU(cpu) ((u64)(cpu) | (1ULL << 32))
+#define PRELOAD_DSQ_BUILTIN bpf_core_enum_value(enum scx_dsq_id_flags, SCX_DSQ_FLAG_BUILTIN)
+
+extern const volatile u64 slice_ns;
+
+s32 create_queues(void);
+void advance_clock(u32 llc, u64 vtime, u64 most);
+void task_start(struct task_struct *p __arg_trusted);
+u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu);
+u64 task_key(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags);
+void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags);
+
+/* overdue.bpf.c */
+bool dispatch_overdue(s32 cpu);
+
+/* balance.bpf.c */
+bool balance_due(s32 cpu);
+s32 steal_llc(s32 cpu, u32 nth);
+s32 balance_llc(s32 cpu);
+
+#endif

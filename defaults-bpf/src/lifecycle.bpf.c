@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Hooks without a decision: start, end, CPU hotplug and the debug dump. */
+#include "vmlinux.h"
+
+#include "internal.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+s32 dfl_init(void)
+{
+	preload_count(hooks[HOOK_INIT].dfl);
+	return 0;
+}
+
+s32 __weak hook_init(void)
+{
+	return dfl_init();
+}
+
+void dfl_exit(struct scx_exit_info *ei __arg_trusted)
+{
+	preload_count(hooks[HOOK_EXIT].dfl);
+}
+
+void __weak hook_exit(struct scx_exit_info *ei __arg_trusted)
+{
+	dfl_exit(ei);
+}
+
+void dfl_cpu_online(s32 cpu)
+{
+	preload_count(hooks[HOOK_CPU_ONLINE].dfl);
+}
+
+void __weak hook_cpu_online(s32 cpu)
+{
+	dfl_cpu_online(cpu);
+}
+
+void dfl_cpu_offline(s32 cpu)
+{
+	preload_count(hooks[HOOK_CPU_OFFLINE].dfl);
+}
+
+void __weak hook_cpu_offline(s32 cpu)
+{
+	dfl_cpu_offline(cpu);
+}
+
+void dfl_dump(void)
+{
+	static char line[] = "LLC %llu: %llu CPUs, %llu queued, clock %llu ns";
+	s32 llc;
+
+	preload_count(hooks[HOOK_DUMP].dfl);
+	bpf_for(llc, 0, nr_llcs()) {
+		struct preload_llc *l = &preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)];
+		unsigned long long args[] = {
+			llc,
+			l->nr_cpus,
+			scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LLC(llc)),
+			l->clock,
+		};
+
+		scx_bpf_dump_bstr(line, args, sizeof(args));
+	}
+}
+
+void __weak hook_dump(void)
+{
+	dfl_dump();
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * No wait without end. Virtual time says who is next and not how long that
+ * takes: beside enough tasks of more weight, or under an override that orders
+ * badly, a task could wait until the kernel's watchdog ends the scheduler.
+ *
+ * The kernel keeps the waiting tasks of each run queue in the order in which
+ * they began to wait, for that watchdog. Its first entry is all that has to be
+ * looked at, and the lock that protects it is held in ops.dispatch() anyway.
+ */
+#include "vmlinux.h"
+
+#include "internal.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* A task that waits longer than this many ticks runs next: 1 s at 250 Hz. */
+const volatile u64 overdue_ticks = 250;
+
+extern const struct rq runqueues __ksym __weak;
+
+/*
+ * Move the task of @cpu's run queue that has waited longest to @cpu's local
+ * queue, if it is overdue. Returns whether it did.
+ */
+bool dispatch_overdue(s32 cpu)
+{
+	const struct list_head *first;
+	const struct task_struct *oldest;
+	struct task_struct *p;
+	struct bpf_iter_scx_dsq it;
+	const struct rq *rq;
+	bool moved = false;
+	u64 dsq;
+
+	if (!bpf_ksym_exists(&runqueues))
+		return false;
+	rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	if (!rq)
+		return false;
+	first = rq->scx.runnable_list.next;
+	if (first == &rq->scx.runnable_list)
+		return false;
+	oldest = (void *)first - bpf_core_field_offset(struct task_struct, scx.runnable_node);
+	if (bpf_jiffies64() - BPF_CORE_READ(oldest, scx.runnable_at) <= overdue_ticks)
+		return false;
+
+	/* On a local queue it is next already; on none, it is being moved. */
+	dsq = BPF_CORE_READ(oldest, scx.dsq, id);
+	if (!BPF_CORE_READ(oldest, scx.dsq) || (dsq & PRELOAD_DSQ_BUILTIN))
+		return false;
+	p = bpf_task_from_pid(BPF_CORE_READ(oldest, pid));
+	if (!p)
+		return false;
+	/* The iterator names the queue; the task need not be where it stands. */
+	if (!bpf_iter_scx_dsq_new(&it, dsq, 0))
+		moved = scx_bpf_dsq_move(&it, p, PRELOAD_DSQ_LOCAL, 0);
+	bpf_iter_scx_dsq_destroy(&it);
+	bpf_task_release(p);
+	return moved;
+}

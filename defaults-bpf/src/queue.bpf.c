@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Queues and their order: one queue an LLC for tasks with a choice, one a CPU
+ * for tasks without, both sorted by virtual time. Virtual times of all queues
+ * are of one scale, so that the heads of any two can be compared: a queue whose
+ * head is behind is one whose tasks have waited longer for their weight.
+ *
+ * Time is charged from the kernel's sum_exec_runtime when a task is queued, or
+ * asks to go on, and not in running() and stopping(): two calls less on each
+ * switch, and none at all for a wakeup that finds an idle CPU.
+ */
+#include "vmlinux.h"
+
+#include "internal.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* Slice of a task, ns. */
+const volatile u64 slice_ns = 5 * NSEC_PER_MSEC;
+
+/* How far a task that did not sleep may be from the clock, in its slices. */
+#define LAG_SLICES 40
+
+struct task_data {
+	u64 vtime; /* virtual time used, ns */
+	u64 charged; /* sum_exec_runtime up to which it is charged, ns */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct task_data);
+} preload_tasks SEC(".maps");
+
+static struct preload_llc *llc_of(s32 cpu)
+{
+	return &preload_llcs[cpu_llc_id(cpu)];
+}
+
+/*
+ * Move the clock of @llc to @vtime, but by no more than @most. Never back: CPUs
+ * that race leave one of their times.
+ *
+ * The clock is meant to be where the tasks of the queue are. What a busy CPU
+ * chose between is. What an idle CPU took because there was nothing else can be
+ * far ahead, such as a task of low weight; following it at once would put every
+ * task that wakes up behind all that run.
+ */
+void advance_clock(u32 llc, u64 vtime, u64 most)
+{
+	struct preload_llc *l = &preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)];
+	u64 clock = l->clock;
+
+	if (vtime_before(clock, vtime))
+		l->clock = vtime - clock < most ? vtime : clock + most;
+}
+
+static bool in_window(u64 vtime, u64 around)
+{
+	return vtime - around + PRELOAD_VTIME_WINDOW_NS <= 2 * PRELOAD_VTIME_WINDOW_NS;
+}
+
+s32 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	preload_count(hooks[HOOK_TASK_QUEUE].dfl);
+	return cpu_llc_id(cpu);
+}
+
+s32 __weak hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	return dfl_task_queue(p, cpu);
+}
+
+u64 dfl_task_slice(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	preload_count(hooks[HOOK_TASK_SLICE].dfl);
+	return slice_ns;
+}
+
+u64 __weak hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	return dfl_task_slice(p, cpu);
+}
+
+u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags)
+{
+	preload_count(hooks[HOOK_TASK_VTIME].dfl);
+	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && vtime_before(vtime, clock - slice_ns))
+		return clock - slice_ns;
+	return vtime;
+}
+
+u64 __weak hook_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags)
+{
+	return dfl_task_vtime(p, vtime, clock, enq_flags);
+}
+
+u64 dfl_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used)
+{
+	u32 weight = p->scx.weight ?: 1;
+
+	preload_count(hooks[HOOK_TASK_CHARGE].dfl);
+	return used * 100 / weight * cpu_capacity(cpu) / 1024;
+}
+
+u64 __weak hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used)
+{
+	return dfl_task_charge(p, cpu, used);
+}
+
+u64 dfl_init_task(struct task_struct *p __arg_trusted, u64 vtime)
+{
+	preload_count(hooks[HOOK_INIT_TASK].dfl);
+	return vtime;
+}
+
+u64 __weak hook_init_task(struct task_struct *p __arg_trusted, u64 vtime)
+{
+	return dfl_init_task(p, vtime);
+}
+
+/* Start @p's account. Without memory for it the task runs at its queue's clock. */
+void task_start(struct task_struct *p __arg_trusted)
+{
+	u64 clock = llc_of(scx_bpf_task_cpu(p))->clock, vtime;
+	struct task_data *data;
+
+	preload_count(hooks[HOOK_INIT_TASK].calls);
+	vtime = hook_init_task(p, clock);
+	if (!in_window(vtime, clock)) {
+		preload_count(hooks[HOOK_INIT_TASK].bad);
+		vtime = clock;
+	}
+
+	data = bpf_task_storage_get(&preload_tasks, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!data) {
+		preload_count(no_storage);
+		return;
+	}
+	data->vtime = vtime;
+	data->charged = p->se.sum_exec_runtime;
+}
+
+u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	u64 slice;
+
+	preload_count(hooks[HOOK_TASK_SLICE].calls);
+	slice = hook_task_slice(p, cpu);
+	if (slice && slice <= PRELOAD_SLICE_MAX_NS)
+		return slice;
+	preload_count(hooks[HOOK_TASK_SLICE].bad);
+	return slice_ns;
+}
+
+/* Charge @p for what it has used on @cpu since the last time. */
+static void charge(struct task_struct *p, struct task_data *data, s32 cpu)
+{
+	u64 used = p->se.sum_exec_runtime - data->charged, virtual;
+
+	if (!used)
+		return;
+	data->charged += used;
+	if (used > PRELOAD_SLICE_MAX_NS)
+		used = PRELOAD_SLICE_MAX_NS;
+
+	preload_count(hooks[HOOK_TASK_CHARGE].calls);
+	virtual = hook_task_charge(p, cpu, used);
+	if (virtual > PRELOAD_VTIME_WINDOW_NS) {
+		preload_count(hooks[HOOK_TASK_CHARGE].bad);
+		virtual = used;
+	}
+	data->vtime += virtual;
+}
+
+/*
+ * Charge @p and give its place in the queue near @cpu.
+ *
+ * Its virtual time is kept near the clock. A sleeper that ran on idle CPUs was
+ * never charged; charged for all of it now, it would wait until the others have
+ * caught up. A task from an LLC whose clock is far behind would run alone until
+ * it had caught up itself.
+ */
+u64 task_key(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags)
+{
+	u64 clock = llc_of(cpu)->clock, earliest, latest, key;
+	u32 weight = p->scx.weight ?: 1;
+	struct task_data *data;
+
+	data = bpf_task_storage_get(&preload_tasks, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!data) {
+		preload_count(no_storage);
+		return clock;
+	}
+
+	charge(p, data, cpu);
+	earliest = clock - LAG_SLICES * slice;
+	latest = clock + (enq_flags & PRELOAD_ENQ_WAKEUP ? 2 : LAG_SLICES) * slice * 100 / weight;
+	if (vtime_before(data->vtime, earliest))
+		data->vtime = earliest;
+	else if (vtime_before(latest, data->vtime))
+		data->vtime = latest;
+
+	preload_count(hooks[HOOK_TASK_VTIME].calls);
+	key = hook_task_vtime(p, data->vtime, clock, enq_flags);
+	if (!in_window(key, clock)) {
+		preload_count(hooks[HOOK_TASK_VTIME].bad);
+		key = clock;
+	}
+	return key;
+}
+
+/* The LLC whose queue @p goes to: the hook's, if @p can run there. */
+static u32 task_llc(struct task_struct *p, s32 cpu)
+{
+	const struct cpumask *cpus;
+	s32 llc;
+
+	preload_count(hooks[HOOK_TASK_QUEUE].calls);
+	llc = hook_task_queue(p, cpu);
+	if (llc == cpu_llc_id(cpu))
+		return llc;
+	if (llc >= 0 && llc < nr_llcs()) {
+		cpus = llc_cpumask(llc);
+		if (cpus && bpf_cpumask_intersects(cpus, p->cpus_ptr))
+			return llc;
+	}
+	preload_count(hooks[HOOK_TASK_QUEUE].bad);
+	return cpu_llc_id(cpu);
+}
+
+/*
+ * Queue @p near @cpu. Tasks without a choice get a queue of their CPU's own: in
+ * an LLC's queue every other CPU would have to walk past them.
+ */
+void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
+{
+	u64 dsq, slice = task_slice(p, cpu), key = task_key(p, cpu, slice, enq_flags);
+
+	if (p->nr_cpus_allowed == 1) {
+		preload_count(enqueue_cpu);
+		dsq = PRELOAD_DSQ_CPU(cpu);
+	} else {
+		preload_count(enqueue_llc);
+		dsq = PRELOAD_DSQ_LLC(task_llc(p, cpu));
+	}
+	preload_dsq_insert_vtime(p, dsq, slice, key, enq_flags);
+}
+
+/* Make the queues that the topology asks for; those that exist stay. */
+s32 create_queues(void)
+{
+	s32 i, err;
+
+	bpf_for(i, 0, nr_cpu_ids()) {
+		err = scx_bpf_create_dsq(PRELOAD_DSQ_CPU(i), cpu_node_id(i));
+		if (err && err != -EEXIST)
+			return err;
+	}
+	bpf_for(i, 0, nr_llcs()) {
+		err = scx_bpf_create_dsq(PRELOAD_DSQ_LLC(i),
+					 preload_llcs[i & (PRELOAD_MAX_LLCS - 1)].node);
+		if (err && err != -EEXIST)
+			return err;
+	}
+	return 0;
+}

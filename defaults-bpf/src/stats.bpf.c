@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The counters that include/scx_preload/stats.bpf.h describes. */
+#include "vmlinux.h"
+
+#include "scx_preload/stats.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+struct preload_stats_map preload_stats SEC(".maps");
+
+/* Count events and hook calls. Off, counting costs nothing. */
+const volatile bool stats_enabled = true;

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Fill the tables of include/scx_preload/topology.bpf.h from the kernel's
+ * per-CPU data: sd_llc_id, the lowest rq->sd, the CPU's node and capacity.
+ */
+#include "vmlinux.h"
+
+#include "internal.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+struct preload_cpu preload_cpus[PRELOAD_MAX_CPUS];
+struct preload_llc preload_llcs[PRELOAD_MAX_LLCS];
+struct preload_topology preload_topology;
+struct preload_llc_masks preload_llc_masks SEC(".maps");
+
+/*
+ * Dense index + 1 of each LLC id that the kernel has used. From 7.x on its ids
+ * are dense themselves; before, an id is the LLC's first CPU.
+ */
+static u16 llc_of_kernel_id[PRELOAD_MAX_CPUS];
+
+extern const int sd_llc_id __ksym __weak;
+extern const struct rq runqueues __ksym __weak;
+
+u64 dfl_cpu_capacity(s32 cpu)
+{
+	preload_count(hooks[HOOK_CPU_CAPACITY].dfl);
+	return scx_bpf_cpuperf_cap(cpu);
+}
+
+u64 __weak hook_cpu_capacity(s32 cpu)
+{
+	return dfl_cpu_capacity(cpu);
+}
+
+static u16 bounded_capacity(s32 cpu)
+{
+	u64 capacity;
+
+	preload_count(hooks[HOOK_CPU_CAPACITY].calls);
+	capacity = hook_cpu_capacity(cpu);
+	if (capacity >= 1 && capacity <= 1024)
+		return capacity;
+	preload_count(hooks[HOOK_CPU_CAPACITY].bad);
+	return 1024;
+}
+
+/* A kernel without scheduling domains (one CPU, or very early) has one LLC. */
+static u32 llc_index(s32 cpu)
+{
+	const int *id_ptr = NULL;
+	u32 id, index;
+
+	if (bpf_ksym_exists(&sd_llc_id))
+		id_ptr = bpf_per_cpu_ptr(&sd_llc_id, cpu);
+	if (!id_ptr || *id_ptr < 0)
+		return 0;
+	id = *id_ptr & (PRELOAD_MAX_CPUS - 1);
+
+	index = llc_of_kernel_id[id];
+	if (index)
+		return index - 1;
+
+	/* More LLCs than the tables hold share the last queue. */
+	index = preload_topology.nr_llcs;
+	if (index >= PRELOAD_MAX_LLCS)
+		index = PRELOAD_MAX_LLCS - 1;
+	else
+		preload_topology.nr_llcs = index + 1;
+	llc_of_kernel_id[id] = index + 1;
+	return index;
+}
+
+/*
+ * First CPU of the SMT core, from the span of the lowest scheduling domain. That
+ * is known by its name, as the values of the SD_* flags are not in BTF and move
+ * between versions. Nor is the span: it is the mask right behind the struct.
+ */
+static s32 core_of(s32 cpu)
+{
+	const struct sched_domain *sd;
+	const unsigned long *span;
+	const struct rq *rq = NULL;
+	char name[4] = {};
+	u32 word;
+
+	if (bpf_ksym_exists(&runqueues))
+		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	if (!rq)
+		return cpu;
+	sd = rq->sd;
+	if (!sd || bpf_probe_read_kernel(name, sizeof(name), sd->name) ||
+	    __builtin_memcmp(name, "SMT", sizeof(name)))
+		return cpu;
+
+	span = (void *)sd + bpf_core_type_size(struct sched_domain);
+	bpf_for(word, 0, (preload_topology.nr_cpu_ids + 63) / 64) {
+		u64 bits = 0;
+
+		if (bpf_probe_read_kernel(&bits, sizeof(bits), span + word))
+			break;
+		if (bits)
+			return word * 64 + __builtin_ctzll(bits);
+	}
+	return cpu;
+}
+
+/* Take @cpu out of, or into, the mask of @llc. */
+static void llc_mask_set(u32 llc, s32 cpu, bool set)
+{
+	struct preload_llc_mask *slot;
+	struct bpf_cpumask *mask;
+
+	slot = bpf_map_lookup_elem(&preload_llc_masks, &llc);
+	if (!slot)
+		return;
+	if (!slot->cpus) {
+		mask = bpf_cpumask_create();
+		if (!mask)
+			return;
+		mask = bpf_kptr_xchg(&slot->cpus, mask);
+		if (mask)
+			bpf_cpumask_release(mask);
+	}
+
+	bpf_rcu_read_lock();
+	mask = slot->cpus;
+	if (mask && set)
+		bpf_cpumask_set_cpu(cpu, mask);
+	else if (mask)
+		bpf_cpumask_clear_cpu(cpu, mask);
+	bpf_rcu_read_unlock();
+}
+
+/* Drop @cpu from the counts of its LLC; the mask stays right for readers. */
+void topology_cpu_offline(s32 cpu)
+{
+	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+
+	if (!c->online)
+		return;
+	c->online = 0;
+	preload_topology.nr_online--;
+	preload_llcs[cpu_llc_id(cpu)].nr_cpus--;
+	llc_mask_set(cpu_llc_id(cpu), cpu, false);
+}
+
+/*
+ * Read everything again. Hotplug renumbers LLCs on older kernels and gives a
+ * freed number to another LLC on newer ones, so that the news about one CPU can
+ * change the entries of others.
+ */
+void topology_refresh(void)
+{
+	const struct cpumask *online = scx_bpf_get_online_cpumask();
+	u32 nr_nodes = 1, nr_cores = 0, nr_online = 0;
+	s32 cpu;
+
+	preload_topology.nr_cpu_ids = scx_bpf_nr_cpu_ids();
+	if (preload_topology.nr_cpu_ids > PRELOAD_MAX_CPUS)
+		preload_topology.nr_cpu_ids = PRELOAD_MAX_CPUS;
+
+	bpf_for(cpu, 0, preload_topology.nr_cpu_ids) {
+		struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+
+		if (c->online)
+			topology_cpu_offline(cpu);
+		c->core = c->smt_next = cpu;
+		c->capacity = c->capacity ?: 1024;
+	}
+
+	bpf_for(cpu, 0, preload_topology.nr_cpu_ids) {
+		struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+		struct preload_cpu *first;
+		s32 node = scx_bpf_cpu_node(cpu);
+
+		c->node = node < 0 ? 0 : node;
+		if (!bpf_cpumask_test_cpu(cpu, online))
+			continue;
+
+		c->llc = llc_index(cpu);
+		c->capacity = bounded_capacity(cpu);
+		c->core = core_of(cpu);
+		first = &preload_cpus[c->core & (PRELOAD_MAX_CPUS - 1)];
+		if (first != c) {
+			c->smt_next = first->smt_next;
+			first->smt_next = cpu;
+		} else {
+			nr_cores++;
+		}
+		if (c->node >= nr_nodes)
+			nr_nodes = c->node + 1;
+		preload_llcs[cpu_llc_id(cpu)].nr_cpus++;
+		preload_llcs[cpu_llc_id(cpu)].node = c->node;
+		llc_mask_set(cpu_llc_id(cpu), cpu, true);
+		c->online = 1;
+		nr_online++;
+	}
+	scx_bpf_put_cpumask(online);
+
+	if (!preload_topology.nr_llcs)
+		preload_topology.nr_llcs = 1;
+	preload_topology.nr_nodes = nr_nodes;
+	preload_topology.nr_cores = nr_cores;
+	preload_topology.nr_online = nr_online;
+}
