@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `scx_preload hooks`
+
+use std::path::PathBuf;
+
+use scx_preload::elf::{Binding, BpfObject};
+use scx_preload_defaults::{CONTRACT_VERSION, HOOKS};
+use serde_json::json;
+
+/// List the hooks that an override can define, or who defines them in an object
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// An object as `scx_preload link` writes it; without one, the catalogue
+    object: Option<PathBuf>,
+
+    /// Print JSON, with the declaration of each hook
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let object = match &args.object {
+        Some(path) => {
+            let source = super::load::read(path)?;
+            let object = BpfObject::parse(&source.name, &source.bytes)?;
+            object.check_contract(&source.name)?;
+            Some(object)
+        }
+        None => None,
+    };
+    let origin = |hook| {
+        let symbol = object.as_ref()?.hook(hook)?;
+        let origin = match symbol.binding {
+            Binding::Weak => "default",
+            _ => "override",
+        };
+        Some((origin, symbol.file.clone()))
+    };
+
+    if args.json {
+        let hooks: Vec<_> = HOOKS
+            .iter()
+            .map(|hook| {
+                let mut entry = json!({
+                    "name": hook.name,
+                    "summary": hook.summary,
+                    "signature": hook.signature,
+                });
+                if object.is_some() {
+                    let origin = origin(hook);
+                    entry["from"] = json!(origin.as_ref().map(|(from, _)| from));
+                    entry["file"] = json!(origin.and_then(|(_, file)| file));
+                }
+                entry
+            })
+            .collect();
+        return super::print_json(&json!({
+            "contract_version": CONTRACT_VERSION,
+            "hooks": hooks,
+        }));
+    }
+
+    let mut rows = vec![vec!["HOOK".to_string()]];
+    if object.is_some() {
+        rows[0].push("FROM".into());
+    }
+    rows[0].push("DECIDES".into());
+    for hook in HOOKS {
+        let mut row = vec![hook.name.to_owned()];
+        if object.is_some() {
+            row.push(match origin(hook) {
+                Some((from, file)) => format!("{from} {}", file.unwrap_or_default()),
+                None => "missing".into(),
+            });
+        }
+        row.push(hook.summary.into());
+        rows.push(row);
+    }
+    super::print(&super::table(&rows))
+}

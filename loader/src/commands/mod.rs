@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One subcommand a file.
+
+use std::io::{self, Write};
+
+pub mod hooks;
+pub mod link;
+pub mod load;
+pub mod status;
+pub mod unload;
+pub mod verify;
+
+/// Print to standard output. A reader that has gone away, such as `head`, is
+/// no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Print `value` as indented JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Lines with columns as wide as their widest cell; the last is left as it is.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let number = !cell.is_empty() && cell.chars().all(|c| c.is_ascii_digit());
+            if number {
+                line.push_str(&format!("{cell:>width$}  "));
+            } else {
+                line.push_str(&format!("{cell:<width$}  "));
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn table_aligns_words_left_and_numbers_right() {
+        let rows = [vec!["HOOK", "CALLS"], vec!["a", "7"]];
+        let rows: Vec<Vec<String>> = rows
+            .iter()
+            .map(|row| row.iter().map(|cell| cell.to_string()).collect())
+            .collect();
+        assert_eq!(super::table(&rows), "HOOK  CALLS\na         7\n");
+    }
+}

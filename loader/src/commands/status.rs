@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `scx_preload status`
+
+use std::fmt::Write;
+
+use scx_preload::kernel::SchedExt;
+use scx_preload::live::Live;
+use scx_preload::{bpffs, scheduler};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Show what the kernel runs, and our hooks, topology and counters
+///
+/// All of it is read from the kernel at this moment. CALLS counts how often the
+/// scheduler asked a hook, DEFAULT how often the default body answered, and BAD
+/// the answers that were out of range.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print JSON, with every CPU and LLC
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Status {
+    kernel: SchedExt,
+    /// The kernel runs our scheduler.
+    ours: bool,
+    pins: Vec<String>,
+    #[serde(flatten)]
+    live: Option<Live>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let kernel = SchedExt::read()?;
+    let live = Live::read()?;
+    let status = Status {
+        ours: kernel.runs(scheduler::OPS) && live.is_some(),
+        pins: bpffs::pins(),
+        kernel,
+        live,
+    };
+    if args.json {
+        super::print_json(&status)
+    } else {
+        super::print(&text(&status)?)
+    }
+}
+
+fn text(status: &Status) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    let kernel = &status.kernel;
+    let ops = kernel.ops.as_deref().unwrap_or("none");
+    let whose = match (&kernel.ops, status.ours) {
+        (None, _) => "",
+        (_, true) => " (ours)",
+        (_, false) => " (not ours)",
+    };
+    writeln!(out, "sched_ext   {}", kernel.state)?;
+    writeln!(out, "scheduler   {ops}{whose}")?;
+    writeln!(out, "enabled     {} times since boot", kernel.enable_seq)?;
+    writeln!(out, "pins        {}", none_if_empty(status.pins.join(" ")))?;
+    let Some(live) = &status.live else {
+        return Ok(out);
+    };
+
+    writeln!(out, "contract    {}", live.contract_version)?;
+    let pairs = |map: &Map<String, Value>| {
+        let pairs: Vec<_> = map.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        pairs.join(" ")
+    };
+    writeln!(out, "settings    {}", pairs(&live.settings))?;
+    if !live.variables.is_empty() {
+        writeln!(out, "variables   {}", pairs(&live.variables))?;
+    }
+    let count = |name: &str| live.topology[name].as_u64().unwrap_or(0);
+    writeln!(
+        out,
+        "topology    {} CPUs online, {} cores, {} LLCs, {} nodes",
+        count("nr_online"),
+        count("nr_cores"),
+        count("nr_llcs"),
+        count("nr_nodes")
+    )?;
+    for (llc, cpus) in llc_cpus(&live.topology) {
+        writeln!(out, "  LLC {llc:<4}  CPUs {cpus}")?;
+    }
+    if live.exit["kind"].as_u64().unwrap_or(0) != 0 {
+        writeln!(
+            out,
+            "ended       kind {}, code {}; dmesg has the reason",
+            live.exit["kind"], live.exit["code"]
+        )?;
+    }
+
+    let mut rows = vec![
+        ["HOOK", "CALLS", "DEFAULT", "BAD", "FROM"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    for hook in &live.hooks {
+        let origin = if hook.overridden {
+            "override"
+        } else {
+            "default"
+        };
+        let file = hook
+            .file
+            .as_deref()
+            .map(|f| format!(" {f}"))
+            .unwrap_or_default();
+        rows.push(vec![
+            hook.name.into(),
+            hook.calls.to_string(),
+            hook.dfl.to_string(),
+            hook.bad.to_string(),
+            format!("{origin}{file}"),
+        ]);
+    }
+    writeln!(out, "\n{}", super::table(&rows))?;
+
+    let mut rows = vec![vec!["COUNTER".to_string(), "EVENTS".into()]];
+    let counters = live.counters.iter();
+    let events = kernel.events.iter().filter(|(_, count)| **count != 0);
+    for (name, count) in counters.chain(events) {
+        rows.push(vec![name.clone(), count.to_string()]);
+    }
+    out.push_str(&super::table(&rows));
+    Ok(out)
+}
+
+fn none_if_empty(text: String) -> String {
+    if text.is_empty() { "none".into() } else { text }
+}
+
+/// Each LLC with its online CPUs as a list of ranges.
+fn llc_cpus(topology: &Value) -> Vec<(usize, String)> {
+    let empty = Vec::new();
+    let cpus = topology["cpus"].as_array().unwrap_or(&empty);
+    let llcs = topology["nr_llcs"].as_u64().unwrap_or(0) as usize;
+    (0..llcs)
+        .map(|llc| {
+            let mut ranges: Vec<(usize, usize)> = Vec::new();
+            for (n, cpu) in cpus.iter().enumerate() {
+                if cpu["online"] != 1 || cpu["llc"] != llc {
+                    continue;
+                }
+                match ranges.last_mut() {
+                    Some((_, last)) if *last + 1 == n => *last = n,
+                    _ => ranges.push((n, n)),
+                }
+            }
+            let range = |&(a, b): &(usize, usize)| match a == b {
+                true => a.to_string(),
+                false => format!("{a}-{b}"),
+            };
+            (llc, ranges.iter().map(range).collect::<Vec<_>>().join(","))
+        })
+        .collect()
+}

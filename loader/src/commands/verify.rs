@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `scx_preload verify`
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
+use scx_preload::scheduler;
+use serde_json::{Map, Value, json};
+
+/// Let this kernel's verifier judge an object, without attaching it
+///
+/// Prints how many instructions the verifier went through for each program, a
+/// measure of what the program costs to load. The running scheduler stays.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The linked object; the built-in defaults without one
+    object: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let source = match &args.object {
+        Some(path) => super::load::read(path)?,
+        None => super::load::defaults(),
+    };
+    let object = scheduler::verify(&source, &[])?;
+    let mut programs = Map::new();
+    for program in object.progs().filter(|p| p.autoload()) {
+        let id = libbpf_rs::Program::id_from_fd(program.as_fd())?;
+        let info = ProgInfoIter::with_query_opts(ProgInfoQueryOptions::default())
+            .find(|info| info.id == id);
+        let name = program.name().to_string_lossy().into_owned();
+        programs.insert(name, info.map_or(Value::Null, |i| i.verified_insns.into()));
+    }
+    let total: u64 = programs.values().filter_map(Value::as_u64).sum();
+    if args.json {
+        return super::print_json(&json!({
+            "object": source.name,
+            "verified_insns": total,
+            "programs": programs,
+        }));
+    }
+    let mut rows = vec![vec!["PROGRAM".to_string(), "VERIFIED".into()]];
+    rows.extend(
+        programs
+            .iter()
+            .map(|(name, n)| vec![name.clone(), n.to_string()]),
+    );
+    rows.push(vec!["total".into(), total.to_string()]);
+    super::print(&super::table(&rows))
+}

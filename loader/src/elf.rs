@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What an object file says of itself: its contract versions, the hooks that it
+//! defines, and the source file of each.
+
+use object::elf::EM_BPF;
+use object::read::elf::ElfFile64;
+use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind};
+use scx_preload_defaults::{CONTRACT_SECTION, CONTRACT_VERSION, HOOKS, Hook};
+
+use crate::{Error, Result};
+
+/// How a symbol is bound. After linking, it tells who defined a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// `static`: linking does not see it.
+    Local,
+    /// A default.
+    Weak,
+    /// An override.
+    Global,
+}
+
+/// A function of an object whose name begins with `hook_`.
+#[derive(Clone, Debug)]
+pub struct HookSymbol {
+    /// The function's name.
+    pub name: String,
+    /// How it is bound.
+    pub binding: Binding,
+    /// Source file by the object's line info, if it has one.
+    pub file: Option<String>,
+}
+
+/// The parts of an object file that matter to linking and listing.
+#[derive(Clone, Debug)]
+pub struct BpfObject {
+    /// Contract versions that its parts were built for, one for each.
+    pub contracts: Vec<u32>,
+    /// Its hooks, in the catalogue's order and unknown names last.
+    pub hooks: Vec<HookSymbol>,
+}
+
+impl BpfObject {
+    /// Read `bytes`; `name` is for error messages.
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
+        let bad = |reason: String| Error::Object {
+            name: name.to_owned(),
+            reason,
+        };
+        if bytes.is_empty() {
+            return Err(bad("the file is empty".into()));
+        }
+        let elf = ElfFile64::<Endianness>::parse(bytes)
+            .map_err(|err| bad(format!("not a BPF object: {err}")))?;
+        let endian = elf.endian();
+        if elf.elf_header().e_machine.get(endian) != EM_BPF {
+            return Err(bad(
+                "an ELF file, but not a BPF object; compile with clang -target bpf".into(),
+            ));
+        }
+        if (endian == Endianness::Little) != cfg!(target_endian = "little") {
+            return Err(bad("compiled for the other byte order".into()));
+        }
+
+        let lines = LineInfo::read(&elf);
+        let mut hooks = Vec::new();
+        for symbol in elf.symbols() {
+            let Ok(symbol_name) = symbol.name() else {
+                continue;
+            };
+            if symbol.kind() != SymbolKind::Text
+                || symbol.is_undefined()
+                || !symbol_name.starts_with("hook_")
+            {
+                continue;
+            }
+            let section = symbol
+                .section_index()
+                .and_then(|index| elf.section_by_index(index).ok());
+            let binding = if symbol.is_local() {
+                Binding::Local
+            } else if symbol.is_weak() {
+                Binding::Weak
+            } else {
+                Binding::Global
+            };
+            hooks.push(HookSymbol {
+                name: symbol_name.to_owned(),
+                binding,
+                file: section
+                    .and_then(|s| lines.file(s.name().ok()?, symbol.address()))
+                    .map(str::to_owned),
+            });
+        }
+        let place = |name: &str| HOOKS.iter().position(|hook| hook.name == name);
+        hooks.sort_by_key(|hook| place(&hook.name).unwrap_or(HOOKS.len()));
+
+        let contracts = elf
+            .section_by_name(CONTRACT_SECTION)
+            .and_then(|section| section.data().ok())
+            .unwrap_or_default()
+            .chunks_exact(4)
+            .map(|word| u32::from_ne_bytes(word.try_into().unwrap_or_default()))
+            .collect();
+        Ok(Self { contracts, hooks })
+    }
+
+    /// Fail unless every part of the object was built for a contract version
+    /// that this program knows.
+    pub fn check_contract(&self, name: &str) -> Result<()> {
+        let reason = match self.contracts.iter().find(|&&v| v != CONTRACT_VERSION) {
+            None if !self.contracts.is_empty() => return Ok(()),
+            None => "it does not name a contract version; \
+                     include <scx_preload/hooks.bpf.h> and compile it again"
+                .to_owned(),
+            Some(other) => format!(
+                "built for hook contract {other}, but this scx_preload knows contract \
+                 {CONTRACT_VERSION}; compile it again with this version's headers"
+            ),
+        };
+        Err(Error::Object {
+            name: name.to_owned(),
+            reason,
+        })
+    }
+
+    /// The symbol of `hook`, if the object defines it.
+    pub fn hook(&self, hook: &Hook) -> Option<&HookSymbol> {
+        self.hooks.iter().find(|symbol| symbol.name == hook.name)
+    }
+}
+
+/// The line info of `.BTF.ext`: which file the code at an offset comes from.
+/// Damaged tables give no answers; they are libbpf's to complain about.
+#[derive(Default)]
+struct LineInfo<'data> {
+    strings: &'data [u8],
+    /// Section name, and of each record the instruction's offset and file.
+    sections: Vec<(&'data str, Vec<(u64, u32)>)>,
+}
+
+impl<'data> LineInfo<'data> {
+    fn read(elf: &ElfFile64<'data>) -> Self {
+        Self::try_read(elf).unwrap_or_default()
+    }
+
+    fn try_read(elf: &ElfFile64<'data>) -> Option<Self> {
+        let btf = elf.section_by_name(".BTF")?.data().ok()?;
+        let ext = elf.section_by_name(".BTF.ext")?.data().ok()?;
+
+        let start = u32_at(btf, 4)?.checked_add(u32_at(btf, 16)?)? as usize;
+        let strings = btf.get(start..)?.get(..u32_at(btf, 20)? as usize)?;
+
+        let start = u32_at(ext, 4)?.checked_add(u32_at(ext, 16)?)? as usize;
+        let table = ext.get(start..)?.get(..u32_at(ext, 20)? as usize)?;
+        let record_len = (u32_at(table, 0)? as usize).max(16);
+        let mut rest = table.get(4..)?;
+        let mut sections = Vec::new();
+        while let (Some(name), Some(count)) = (u32_at(rest, 0), u32_at(rest, 4)) {
+            let len = (count as usize).checked_mul(record_len)?;
+            let records = rest.get(8..)?.get(..len)?;
+            rest = &rest[8 + len..];
+            let records = records
+                .chunks_exact(record_len)
+                .filter_map(|r| Some((u64::from(u32_at(r, 0)?), u32_at(r, 4)?)))
+                .collect();
+            sections.push((string_at(strings, name)?, records));
+        }
+        Some(Self { strings, sections })
+    }
+
+    fn file(&self, section: &str, offset: u64) -> Option<&'data str> {
+        let (_, records) = self.sections.iter().find(|(name, _)| *name == section)?;
+        let (_, file) = records.iter().find(|(at, _)| *at == offset)?;
+        string_at(self.strings, *file)
+    }
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..)?.get(..4)?;
+    Some(u32::from_ne_bytes(word.try_into().ok()?))
+}
+
+fn string_at(strings: &[u8], at: u32) -> Option<&str> {
+    let tail = strings.get(at as usize..)?;
+    let end = tail.iter().position(|&byte| byte == 0)?;
+    std::str::from_utf8(&tail[..end]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scx_preload_defaults::OBJECT;
+
+    #[test]
+    fn defaults_define_every_hook_weakly() {
+        let object = BpfObject::parse("defaults", OBJECT).unwrap();
+        object.check_contract("defaults").unwrap();
+        assert_eq!(object.hooks.len(), HOOKS.len());
+        for (symbol, hook) in object.hooks.iter().zip(HOOKS) {
+            assert_eq!(symbol.name, hook.name);
+            assert_eq!(symbol.binding, Binding::Weak, "{}", hook.name);
+            let file = symbol.file.as_deref().unwrap_or_default();
+            assert!(file.ends_with(".bpf.c"), "{}: file {file:?}", hook.name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_refused_with_a_reason() {
+        for (bytes, reason) in [
+            (&b""[..], "empty"),
+            (&b"int main;"[..], "not a BPF object"),
+            (&OBJECT[..100], "not a BPF object"),
+        ] {
+            let err = BpfObject::parse("x.bpf.o", bytes).unwrap_err().to_string();
+            assert!(
+                err.starts_with("x.bpf.o: ") && err.contains(reason),
+                "{err}"
+            );
+        }
+        let exe = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let err = BpfObject::parse("exe", &exe).unwrap_err().to_string();
+        assert!(err.contains("clang -target bpf"), "{err}");
+    }
+
+    #[test]
+    fn no_truncation_and_no_flipped_byte_panics() {
+        for len in (0..OBJECT.len()).step_by(97) {
+            let _ = BpfObject::parse("cut", &OBJECT[..len]);
+        }
+        let mut bytes = OBJECT.to_vec();
+        for at in (0..bytes.len()).step_by(31) {
+            bytes[at] ^= 0xff;
+            let _ = BpfObject::parse("flipped", &bytes);
+            bytes[at] ^= 0xff;
+        }
+    }
+
+    #[test]
+    fn other_contract_version_is_named() {
+        let mut bytes = OBJECT.to_vec();
+        let range = {
+            let elf = ElfFile64::<Endianness>::parse(OBJECT).unwrap();
+            let section = elf.section_by_name(CONTRACT_SECTION).unwrap();
+            section.file_range().unwrap()
+        };
+        bytes[range.0 as usize] = 7;
+        let object = BpfObject::parse("new.bpf.o", &bytes).unwrap();
+        let err = object.check_contract("new.bpf.o").unwrap_err().to_string();
+        assert!(
+            err.contains("contract 7") && err.contains("knows contract 1"),
+            "{err}"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Errors, each with what is wrong and, where it is ours to know, what to do.
+
+use std::io;
+
+/// A result of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between an object file and a running scheduler.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The running kernel has no sched_ext, no BTF, or no BPF file system.
+    #[error("this kernel cannot run a sched_ext scheduler: {0}")]
+    Unsupported(String),
+
+    /// Another scheduler, or an earlier load of ours, holds the root.
+    #[error("{0}")]
+    Busy(String),
+
+    /// Not root.
+    #[error("this needs root: CAP_BPF, CAP_PERFMON and {0}")]
+    NotRoot(&'static str),
+
+    /// The object is not a BPF object that we can use.
+    #[error("{name}: {reason}")]
+    Object {
+        /// Name of the object, its path if it has one.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Objects do not fit together.
+    #[error("cannot link: {0}")]
+    Link(String),
+
+    /// A `--set` that the object has no use for.
+    #[error("--set {name}: {reason}")]
+    Setting {
+        /// The name before the `=`.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The kernel refused the programs, or stopped the scheduler at once.
+    #[error("{name}: {summary}")]
+    Refused {
+        /// Name of the object.
+        name: String,
+        /// The decisive line.
+        summary: String,
+        /// All that libbpf, the verifier and the kernel said.
+        log: String,
+    },
+
+    /// There is nothing to unload.
+    #[error("scx_preload is not loaded")]
+    NotLoaded,
+
+    /// A libbpf call failed.
+    #[error("{what}: {source}")]
+    Libbpf {
+        /// What was being done.
+        what: String,
+        /// libbpf's own error.
+        source: libbpf_rs::Error,
+    },
+
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the path.
+        what: String,
+        /// The system's error.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Wrap a system error with what was being done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io {
+            what: what.into(),
+            source,
+        }
+    }
+
+    /// Wrap a libbpf error with what was being done.
+    pub fn libbpf(what: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> Self {
+        move |source| Self::Libbpf {
+            what: what.into(),
+            source,
+        }
+    }
+}

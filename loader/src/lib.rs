@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the `scx_preload` program is made of: one file a concept.
+//!
+//! An object flows one way: [`elf`] reads what it says of itself, [`linker`]
+//! puts overrides in front of the defaults, [`object`] opens it and adapts it to
+//! the running kernel, [`scheduler`] loads, attaches, confirms and pins it.
+//! [`live`] then reads back from the kernel what is running; nothing is
+//! remembered elsewhere.
+
+pub mod bpffs;
+pub mod btf;
+pub mod cmdline;
+pub mod elf;
+pub mod error;
+pub mod kernel;
+pub mod libbpf_log;
+pub mod linker;
+pub mod live;
+pub mod object;
+pub mod scheduler;
+
+pub use error::{Error, Result};

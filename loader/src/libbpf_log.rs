@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! libbpf tells why something failed in text only, through its print callback.
+
+use std::sync::Mutex;
+
+use libbpf_rs::{PrintLevel, set_print};
+
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+fn print(level: PrintLevel, text: String) {
+    log::debug!(target: "libbpf", "{}", text.trim_end());
+    if level == PrintLevel::Warn {
+        // A poisoned lock only means that a panic is under way.
+        SAID.lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push_str(&text);
+    }
+}
+
+/// Send libbpf's messages to the log, and keep its warnings for [`take`].
+pub fn install() {
+    set_print(Some((PrintLevel::Info, print)));
+}
+
+/// The warnings since the last call, without libbpf's own prefix.
+pub fn take() -> String {
+    let mut said = SAID.lock().unwrap_or_else(|e| e.into_inner());
+    std::mem::take(&mut *said).replace("libbpf: ", "")
+}
+
+/// The line that decided: the verifier's last word if it spoke, else libbpf's
+/// first.
+pub fn decisive_line(log: &str) -> Option<&str> {
+    let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let verdict = lines()
+        .take_while(|line| !line.starts_with("processed "))
+        .last();
+    if lines().any(|line| line.starts_with("processed ")) {
+        verdict
+    } else {
+        lines().next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verifier_verdict_comes_before_its_statistics() {
+        let log = "prog 'x': BPF program load failed: -EACCES\n\
+                   prog 'x': -- BEGIN PROG LOAD LOG --\n\
+                   0: R1=ctx() R10=fp0\n\
+                   R0 !read_ok\n\
+                   processed 1 insns (limit 1000000)\n\
+                   -- END PROG LOAD LOG --\n";
+        assert_eq!(decisive_line(log), Some("R0 !read_ok"));
+    }
+
+    #[test]
+    fn without_verifier_the_first_line() {
+        assert_eq!(decisive_line("\nelf: bad\nmore\n"), Some("elf: bad"));
+        assert_eq!(decisive_line(""), None);
+    }
+}

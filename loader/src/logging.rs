@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Log to the journal when systemd has connected us to it, else to standard error.
+
+use std::io::Write;
+
+use log::LevelFilter;
+use systemd_journal_logger::{JournalLog, connected_to_journal};
+
+/// Install the logger; `verbose` adds debug messages.
+pub fn install(verbose: bool) {
+    let level = if verbose {
+        LevelFilter::Debug
+    } else {
+        LevelFilter::Info
+    };
+    log::set_max_level(level);
+    if connected_to_journal()
+        && let Ok(journal) = JournalLog::new()
+        && journal
+            .with_syslog_identifier("scx_preload".into())
+            .install()
+            .is_ok()
+    {
+        return;
+    }
+    env_logger::Builder::new()
+        .filter_level(level)
+        .format(|out, record| match record.level() {
+            log::Level::Info => writeln!(out, "scx_preload: {}", record.args()),
+            level => writeln!(
+                out,
+                "scx_preload: {}: {}",
+                level.as_str().to_lowercase(),
+                record.args()
+            ),
+        })
+        .init();
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Open an object and adapt it to the running kernel and to the user's wishes.
+
+use libbpf_rs::btf::types::{Composite, MemberAttr};
+use libbpf_rs::btf::{Btf, BtfType};
+use libbpf_rs::{AsRawLibbpf, MapType, Object, ObjectBuilder, OpenObject};
+use scx_preload_defaults::HOOKS;
+
+use crate::elf::{Binding, BpfObject};
+use crate::{Error, Result, btf, libbpf_log};
+
+/// Name that the kernel shows for our maps: `preload.bss`, `preload.rodata`.
+pub const MAP_PREFIX: &str = "preload";
+
+/// The rodata variable that tells the kernel side, and so `status`, which hooks
+/// are overridden: bit n for hook n of the catalogue.
+const OVERRIDDEN: &str = "overridden_hooks";
+
+const OPS_TYPE: &str = "sched_ext_ops";
+
+/// An object with the name that messages call it by.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its path, or what else to call it.
+    pub name: String,
+    /// The file's content.
+    pub bytes: Vec<u8>,
+}
+
+/// `NAME=VALUE` for a rodata variable.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The variable.
+    pub name: String,
+    /// Its value as text.
+    pub value: String,
+}
+
+/// Open `source`, check its contract, apply `settings`, and leave out callbacks
+/// that the running kernel does not know.
+pub fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
+    let elf = BpfObject::parse(&source.name, &source.bytes)?;
+    elf.check_contract(&source.name)?;
+
+    libbpf_log::take();
+    let mut object = ObjectBuilder::default()
+        .name(MAP_PREFIX)
+        .and_then(|builder| builder.open_memory(&source.bytes))
+        .map_err(|err| refused(source, "libbpf cannot open it", err))?;
+
+    let overridden = HOOKS
+        .iter()
+        .enumerate()
+        .filter(|(_, hook)| elf.hook(hook).is_some_and(|h| h.binding == Binding::Global))
+        .fold(0u64, |bits, (n, _)| bits | 1 << n);
+    let mut all = settings.to_vec();
+    all.push(Setting {
+        name: OVERRIDDEN.into(),
+        value: overridden.to_string(),
+    });
+    set_rodata(&mut object, &all)?;
+    drop_unknown_callbacks(&mut object)?;
+    Ok(object)
+}
+
+/// Load `object`: the verifier's turn.
+pub fn load(source: &Source, object: OpenObject) -> Result<Object> {
+    libbpf_log::take();
+    object
+        .load()
+        .map_err(|err| refused(source, "the kernel cannot load it", err))
+}
+
+fn refused(source: &Source, what: &str, err: libbpf_rs::Error) -> Error {
+    let log = libbpf_log::take();
+    let reason = libbpf_log::decisive_line(&log).map_or_else(|| err.to_string(), str::to_owned);
+    Error::Refused {
+        name: source.name.clone(),
+        summary: format!("{what}: {reason}"),
+        log,
+    }
+}
+
+/// The object's BTF, whose section offsets libbpf has filled in.
+fn object_btf(object: &OpenObject) -> Result<Btf<'_>> {
+    // SAFETY: the pointer is that of a live object, which the result borrows.
+    let raw = unsafe { object.as_libbpf_object().as_ref() };
+    Btf::from_bpf_object(raw)
+        .map_err(Error::libbpf("cannot read the object's BTF"))?
+        .ok_or_else(|| Error::Object {
+            name: object_name(object),
+            reason: "it has no BTF; compile it with -g".into(),
+        })
+}
+
+fn object_name(object: &OpenObject) -> String {
+    object
+        .name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+fn set_rodata(object: &mut OpenObject, settings: &[Setting]) -> Result<()> {
+    let mut writes = Vec::new();
+    {
+        let btf = object_btf(object)?;
+        let variables = btf::variables(&btf, ".rodata");
+        for setting in settings {
+            let failed = |reason| Error::Setting {
+                name: setting.name.clone(),
+                reason,
+            };
+            let Some(variable) = variables.iter().find(|v| v.name == setting.name) else {
+                let known: Vec<_> = variables
+                    .iter()
+                    .filter(|v| btf::parse_scalar(v.ty, v.size, "0").is_ok())
+                    .map(|v| v.name.as_str())
+                    .filter(|name| *name != OVERRIDDEN && *name != "contract_version")
+                    .collect();
+                return Err(failed(format!(
+                    "the object has no such variable; it has {}",
+                    known.join(", ")
+                )));
+            };
+            let bytes =
+                btf::parse_scalar(variable.ty, variable.size, &setting.value).map_err(failed)?;
+            writes.push((variable.offset, bytes));
+        }
+    }
+
+    for mut map in object.maps_mut() {
+        if !map.name().to_string_lossy().ends_with(".rodata") {
+            continue;
+        }
+        let Some(rodata) = map.initial_value_mut() else {
+            continue;
+        };
+        for (offset, bytes) in &writes {
+            if let Some(place) = rodata.get_mut(*offset..offset + bytes.len()) {
+                place.copy_from_slice(bytes);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A callback that is set but unknown to the kernel fails the load: null it.
+fn drop_unknown_callbacks(object: &mut OpenObject) -> Result<()> {
+    let kernel = Btf::from_vmlinux()
+        .map_err(|err| Error::Unsupported(format!("its own BTF cannot be read ({err})")))?;
+    let Some(known) = kernel.type_by_name::<Composite<'_>>(OPS_TYPE) else {
+        return Err(Error::Unsupported(format!(
+            "its BTF has no struct {OPS_TYPE}"
+        )));
+    };
+
+    let mut unknown = Vec::new();
+    {
+        let btf = object_btf(object)?;
+        let Some(ours) = btf.type_by_name::<Composite<'_>>(OPS_TYPE) else {
+            return Err(Error::Object {
+                name: object_name(object),
+                reason: format!("it has no struct {OPS_TYPE}; link it with `scx_preload link`"),
+            });
+        };
+        for member in ours.iter() {
+            let MemberAttr::Normal { offset } = member.attr else {
+                continue;
+            };
+            let pointer = btf
+                .type_by_id::<BtfType<'_>>(member.ty)
+                .is_some_and(|ty| libbpf_rs::btf::types::Ptr::try_from(ty).is_ok());
+            if pointer && !known.iter().any(|m| m.name == member.name) {
+                let name = member.name.map(|n| n.to_string_lossy().into_owned());
+                unknown.push((name.unwrap_or_default(), offset as usize / 8));
+            }
+        }
+    }
+
+    for mut map in object.maps_mut() {
+        if map.map_type() != MapType::StructOps {
+            continue;
+        }
+        let Some(ops) = map.initial_value_mut() else {
+            continue;
+        };
+        for (name, offset) in &unknown {
+            if let Some(slot) = ops.get_mut(*offset..offset + size_of::<usize>())
+                && slot.iter().any(|&byte| byte != 0)
+            {
+                log::debug!("leaving out ops.{name}(): this kernel does not know it");
+                slot.fill(0);
+            }
+        }
+    }
+    Ok(())
+}
