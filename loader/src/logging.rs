@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Log to the journal when systemd has connected us to it, else to standard error.
 
+use std::fs;
 use std::io::Write;
 
 use log::LevelFilter;
@@ -16,8 +17,7 @@ pub fn install(verbose: bool) {
     log::set_max_level(level);
     if connected_to_journal()
         && let Ok(journal) = JournalLog::new()
-        && journal
-            .with_syslog_identifier("scx_preload".into())
+        && with_unit(journal.with_syslog_identifier("scx_preload".into()))
             .install()
             .is_ok()
     {
@@ -35,4 +35,16 @@ pub fn install(verbose: bool) {
             ),
         })
         .init();
+}
+
+/// Name our unit ourselves. The journal asks the kernel for it when it reads a
+/// line, and by then we have often ended; `journalctl -u` goes by this field too.
+fn with_unit(journal: JournalLog) -> JournalLog {
+    let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    match cgroup.trim().rsplit('/').next() {
+        Some(unit) if unit.ends_with(".service") => {
+            journal.add_extra_field("OBJECT_SYSTEMD_UNIT", unit)
+        }
+        _ => journal,
+    }
 }

@@ -21,8 +21,9 @@ use crate::{Error, Result, libbpf_log};
 /// Name of our ops, as in `/sys/kernel/sched_ext/root/ops`.
 pub const OPS: &str = "preload";
 
-/// Enabling walks every task, disabling too: both take a moment under load.
-const STATE_LIMIT: Duration = Duration::from_secs(20);
+/// Enabling walks every task, disabling too: both take a moment under load. Less
+/// than the unit's TimeoutStartSec=, so that it is we who say what happened.
+const STATE_LIMIT: Duration = Duration::from_secs(10);
 
 /// An `init_task` or a first decision that goes wrong shows only after attach.
 const SETTLE: Duration = Duration::from_millis(100);

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+
+CARGO ?= cargo
+PREFIX ?= /usr
+DESTDIR ?=
+BUILD ?= target/release
+DEFAULTS_OBJ ?= $(BUILD)/defaults.bpf.o
+
+all: build
+
+build:
+	$(CARGO) build --release --workspace
+	$(BUILD)/scx_preload link -o $(DEFAULTS_OBJ) > $(BUILD)/defaults.hooks
+
+demo: deps build
+	$(BUILD)/vm demo
+
+test: deps build
+	$(BUILD)/vm test --unit
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	shellcheck tests/install-deps initramfs/dracut/*/*.sh
+
+deps:
+	tests/install-deps
+
+# The unit and the dracut module name what they need by its path.
+to_prefix = sed 's,/usr/,$(PREFIX)/,'
+lib = $(DESTDIR)$(PREFIX)/lib
+dracut_dir = $(lib)/dracut/modules.d/50scx_preload
+unit_dir = $(lib)/systemd/system
+
+install:
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/scx_preload
+	install -D -m 644 $(DEFAULTS_OBJ) $(lib)/scx_preload/defaults.bpf.o
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/scx_preload defaults-bpf/include/scx_preload/*.h
+	install -d $(dracut_dir) $(unit_dir)
+	$(to_prefix) initramfs/dracut/50scx_preload/module-setup.sh > $(dracut_dir)/module-setup.sh
+	chmod 755 $(dracut_dir)/module-setup.sh
+	$(to_prefix) initramfs/systemd/scx_preload.service > $(unit_dir)/scx_preload.service
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all build clean demo deps install lint test

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Compile the overrides and the fixtures for the VMs.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use scx_preload_defaults::{HOOKS, INCLUDE_DIR, OBJECT, VMLINUX_DIR, compile, link};
+
+fn main() -> Result<()> {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(env::var("OUT_DIR")?).join("objects");
+    fs::create_dir_all(&out)?;
+    println!("cargo:rustc-env=SCX_PRELOAD_OBJECTS={}", out.display());
+
+    for dir in [here.join("../overrides"), here.join("fixtures")] {
+        println!("cargo:rerun-if-changed={}", dir.display());
+        for entry in fs::read_dir(&dir)? {
+            let src = entry?.path();
+            let Some(name) = name(&src) else { continue };
+            match name {
+                "each_hook" => each_hook(&src, &out)?,
+                "misspelled" => object(
+                    &src,
+                    &out.join("misspelled.bpf.o"),
+                    &["-Wno-missing-prototypes"],
+                )?,
+                _ => object(&src, &out.join(format!("{name}.bpf.o")), &[])?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn name(src: &Path) -> Option<&str> {
+    src.file_name()?.to_str()?.strip_suffix(".bpf.c")
+}
+
+fn object(src: &Path, obj: &Path, args: &[&str]) -> Result<()> {
+    compile::object(
+        src,
+        obj,
+        &[VMLINUX_DIR.as_ref(), INCLUDE_DIR.as_ref()],
+        args,
+    )
+}
+
+/// For each hook its override, and the same linked in the order that
+/// `scx_preload link` does not use: behind the defaults.
+fn each_hook(src: &Path, out: &Path) -> Result<()> {
+    for (n, hook) in HOOKS.iter().enumerate() {
+        let obj = out.join(format!("{}.bpf.o", hook.name));
+        object(src, &obj, &[&format!("-DOVERRIDE={n}")])?;
+        let last = link::link(&[OBJECT, &fs::read(&obj)?])?;
+        fs::write(out.join(format!("{}.last.bpf.o", hook.name)), last)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Tasks to schedule: processes that use all the CPU time they get, or that
+//! sleep and wake.
+
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork};
+
+use crate::sys::read;
+
+/// A process of ours, killed when dropped.
+pub struct Hog(Pid);
+
+/// For each CPU the set with nothing else in it.
+pub const ONLY: [&[usize]; 8] = [&[0], &[1], &[2], &[3], &[4], &[5], &[6], &[7]];
+
+/// How a hog differs from its like.
+#[derive(Clone, Copy, Default)]
+pub struct Kind {
+    /// Name, at most 15 bytes.
+    pub comm: &'static str,
+    /// Allowed CPUs; all without any.
+    pub cpus: &'static [usize],
+    /// Nice level.
+    pub nice: i32,
+    /// Run this long, then sleep this long, again and again; only run without.
+    pub pattern: Option<(Duration, Duration)>,
+}
+
+impl Hog {
+    pub fn start(kind: Kind) -> Result<Self> {
+        // SAFETY: a test has one thread, so the child may go on like the parent.
+        match unsafe { fork() }.context("cannot fork")? {
+            ForkResult::Parent { child } => Ok(Self(child)),
+            ForkResult::Child => {
+                if let Err(err) = kind.become_it() {
+                    eprintln!("hog: {err:#}");
+                }
+                std::process::exit(1);
+            }
+        }
+    }
+
+    pub fn start_many(count: usize, kind: Kind) -> Result<Vec<Self>> {
+        (0..count).map(|_| Self::start(kind)).collect()
+    }
+
+    /// CPU time so far.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let text = read(format!("/proc/{}/schedstat", self.0))?;
+        let ns = text.split(' ').next().context("empty schedstat")?;
+        Ok(Duration::from_nanos(ns.parse()?))
+    }
+
+    /// The CPU that it is on, or was on last.
+    pub fn cpu(&self) -> Result<usize> {
+        let stat = read(format!("/proc/{}/stat", self.0))?;
+        let (_, rest) = stat.rsplit_once(") ").context("odd stat")?;
+        let field = rest.split(' ').nth(36).context("short stat")?;
+        Ok(field.parse()?)
+    }
+
+    /// Context switches that it did not ask for.
+    pub fn preempted(&self) -> Result<u64> {
+        let status = read(format!("/proc/{}/status", self.0))?;
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("nonvoluntary_ctxt_switches:"))
+            .context("no switches in status")?;
+        Ok(line.trim().parse()?)
+    }
+}
+
+impl Drop for Hog {
+    fn drop(&mut self) {
+        let _ = kill(self.0, Signal::SIGKILL);
+        let _ = waitpid(self.0, None);
+    }
+}
+
+impl Kind {
+    fn become_it(&self) -> Result<()> {
+        if !self.comm.is_empty() {
+            let name = CString::new(self.comm)?;
+            nix::sys::prctl::set_name(&name).context("cannot set the name")?;
+        }
+        if self.nice != 0 {
+            // SAFETY: setpriority() takes no pointers.
+            let done = unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, self.nice) };
+            if done != 0 {
+                bail!("cannot set nice {}", self.nice);
+            }
+        }
+        if !self.cpus.is_empty() {
+            let mut set = CpuSet::new();
+            for &cpu in self.cpus {
+                set.set(cpu)?;
+            }
+            sched_setaffinity(Pid::from_raw(0), &set).context("cannot set the affinity")?;
+        }
+        loop {
+            let start = Instant::now();
+            match self.pattern {
+                Some((run, sleep)) => {
+                    while start.elapsed() < run {
+                        std::hint::spin_loop();
+                    }
+                    std::thread::sleep(sleep);
+                }
+                None => std::hint::spin_loop(),
+            }
+        }
+    }
+}
+
+/// CPU time that each of `hogs` gets within `window`.
+pub fn shares(hogs: &[Hog], window: Duration) -> Result<Vec<Duration>> {
+    let times = || hogs.iter().map(Hog::cpu_time).collect::<Result<Vec<_>>>();
+    let before = times()?;
+    std::thread::sleep(window);
+    Ok(times()?.iter().zip(before).map(|(a, b)| *a - b).collect())
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! This boot's journal, the initrd's part included.
+
+use anyhow::{Context, Result};
+use nix::time::{ClockId, clock_gettime};
+use serde_json::Value;
+
+use crate::sys::run_ok;
+
+pub struct Entry {
+    /// Since the kernel's start.
+    pub us: u64,
+    /// As in syslog: 4 is a warning, less is worse.
+    pub priority: u8,
+    pub message: String,
+    from_pid1: bool,
+}
+
+/// systemd's entries of this boot and those that `journalctl -u scx_preload`
+/// finds.
+pub fn read() -> Result<Vec<Entry>> {
+    let args = ["--boot", "--no-pager", "--output=json"];
+    let pid1 = ["_PID=1", "+"];
+    let ours = [
+        "_SYSTEMD_UNIT=scx_preload.service",
+        "+",
+        "_UID=0",
+        "OBJECT_SYSTEMD_UNIT=scx_preload.service",
+    ];
+    let text = run_ok("journalctl", &[&args[..], &pid1, &ours].concat())?;
+    text.lines().map(entry).collect()
+}
+
+fn entry(line: &str) -> Result<Entry> {
+    let fields: Value =
+        serde_json::from_str(line).context("journalctl printed what is not JSON")?;
+    let field = |name: &str| fields[name].as_str().unwrap_or_default();
+    Ok(Entry {
+        us: field("__MONOTONIC_TIMESTAMP")
+            .parse()
+            .context("an entry without a time")?,
+        priority: field("PRIORITY").parse().unwrap_or(6),
+        message: field("MESSAGE").into(),
+        from_pid1: field("_PID") == "1",
+    })
+}
+
+/// What our unit's program said.
+pub fn ours() -> Result<Vec<Entry>> {
+    Ok(read()?.into_iter().filter(|e| !e.from_pid1).collect())
+}
+
+/// When the initrd handed over to the real root.
+pub fn switch_root() -> Result<u64> {
+    let entries = read()?;
+    let entry = entries
+        .iter()
+        .find(|e| e.from_pid1 && e.message.starts_with("Switching root"));
+    entry
+        .map(|e| e.us)
+        .context("no \"Switching root\" in the journal")
+}
+
+/// When our scheduler was attached.
+pub fn attached() -> Result<u64> {
+    let ours = ours()?;
+    let entry = ours.iter().find(|e| e.message.contains("attached"));
+    entry
+        .map(|e| e.us)
+        .with_context(|| format!("no \"attached\" among our lines:{}", text(&ours)))
+}
+
+/// The present on the journal's clock.
+pub fn now() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).context("cannot read the clock")?;
+    Ok(now.tv_sec() as u64 * 1_000_000 + now.tv_nsec() as u64 / 1000)
+}
+
+/// For error messages.
+pub fn text(entries: &[Entry]) -> String {
+    let lines = entries.iter().map(|e| {
+        format!(
+            "\n  {:.3} s <{}> {}",
+            e.us as f64 / 1e6,
+            e.priority,
+            e.message
+        )
+    });
+    lines.collect()
+}

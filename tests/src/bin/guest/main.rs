@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The test runner inside the VM.
+//!
+//! In the tiny VM it is /init; in the Debian VM a unit starts it after
+//! multi-user.target. The kernel command line says what to do:
+//!
+//! - `scx_test.boot=NAME` names the boot in the report,
+//! - `scx_test.suite=NAME[,NAME]` names the suites to run,
+//! - `scx_test.filter=TEXT` keeps the tests whose full name contains TEXT,
+//! - `scx_test.demo` shows the machine instead of testing it.
+//!
+//! The host runs it too, as `guest --list`, to know which results to expect.
+
+mod demo;
+mod hog;
+mod init;
+mod journal;
+mod port;
+mod preload;
+mod runner;
+mod suites;
+mod sys;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::reboot::{RebootMode, reboot};
+use scx_preload_tests::Report;
+
+use crate::port::Port;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let pid1 = std::process::id() == 1;
+    let done = match args[..] {
+        // The kernel hands words of its command line that it does not know to init.
+        _ if pid1 => init::mount_all().and_then(|()| whole_run()),
+        ["--list"] => list(),
+        ["--one", suite, test] => runner::run_here(suite, test),
+        ["--run"] => whole_run(),
+        _ => Err(anyhow::anyhow!("usage: guest --list | --run")),
+    };
+    if let Err(e) = &done {
+        eprintln!("{e:#}");
+    }
+    if pid1 || args == ["--run"] {
+        let Err(e) = reboot(RebootMode::RB_POWER_OFF);
+        eprintln!("cannot power off: {e}");
+    }
+    if done.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn list() -> Result<()> {
+    for (suite, tests) in suites::ALL {
+        for test in tests.iter().chain(suites::LAST) {
+            println!("{suite}/{}", test.name);
+        }
+    }
+    Ok(())
+}
+
+/// Does what the kernel command line says, and tells the host why if it cannot.
+fn whole_run() -> Result<()> {
+    let mut port = Port::open()?;
+    let done = obey(&mut port);
+    match &done {
+        Ok(()) => port.send(&Report::Done)?,
+        Err(e) => port.send(&Report::Text {
+            line: format!("guest: {e:#}"),
+        })?,
+    }
+    port.drain()?;
+    done
+}
+
+fn obey(port: &mut Port) -> Result<()> {
+    let cmdline = sys::read("/proc/cmdline")?;
+    let word = |name: &str| {
+        cmdline
+            .split_whitespace()
+            .find_map(|w| w.strip_prefix(name)?.strip_prefix('='))
+    };
+    if cmdline.split_whitespace().any(|w| w == "scx_test.demo") {
+        return demo::show(port);
+    }
+    let boot = word("scx_test.boot").unwrap_or("by-hand");
+    let filter = word("scx_test.filter").unwrap_or("");
+    let names = word("scx_test.suite").context("no scx_test.suite= on the kernel command line")?;
+    for name in names.split(',') {
+        let Some(tests) = suites::find(name) else {
+            bail!("no suite is called {name:?}");
+        };
+        for test in tests.iter().chain(suites::LAST) {
+            let full = format!("{boot}/{name}/{}", test.name);
+            if full.contains(filter) {
+                runner::run_apart(port, &full, name, test)?;
+            }
+        }
+    }
+    Ok(())
+}

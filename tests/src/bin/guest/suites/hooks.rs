@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Each hook: its default runs, and an override of it changes what it should.
+//! The overrides are those of `tests/fixtures/each_hook.bpf.c`.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Test;
+use crate::hog::{Hog, Kind, ONLY, shares};
+use crate::preload::{OBJECTS, counter, hook, load, load_override, status, unload};
+use crate::sys::{read, wait_for};
+use crate::tests;
+
+pub const TESTS: &[Test] = tests![
+    defaults_of_all_hooks_run,
+    pick_idle_cpu,
+    task_queue,
+    task_slice,
+    task_vtime,
+    task_charge,
+    steal_llc,
+    balance_llc,
+    cpu_capacity,
+    init,
+    exit,
+    init_task,
+    cpu_online,
+    cpu_offline,
+    dump,
+    bad_results_are_bounded,
+    stay_on_core,
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const FAVOURED: Kind = Kind {
+    comm: "favoured",
+    cpus: &[3],
+    nice: 0,
+    pattern: None,
+};
+
+const PLAIN: Kind = Kind {
+    comm: "plain",
+    ..FAVOURED
+};
+
+/// Runs `test` with the override linked before the defaults, and behind them.
+fn in_both_orders(name: &str, test: fn() -> Result<()>) -> Result<()> {
+    load_override(name)?;
+    is_overridden(name)?;
+    test().context("override linked first")?;
+    is_still_fine(name)?;
+    load(&["--object", &format!("{OBJECTS}/{name}.last.bpf.o")])?;
+    is_overridden(name)?;
+    test().context("override linked last")?;
+    is_still_fine(name)?;
+    unload()
+}
+
+fn is_overridden(name: &str) -> Result<()> {
+    let status = status()?;
+    for hook in status["hooks"].as_array().context("no hooks")? {
+        ensure!(hook["overridden"] == (hook["name"] == name), "{hook}");
+    }
+    Ok(())
+}
+
+/// Nothing went wrong with it, and it is still ours that runs.
+fn is_still_fine(name: &str) -> Result<()> {
+    let status = status()?;
+    // Its own test has seen the end of that one.
+    ensure!(
+        name == "hook_exit" || status["ours"] == true,
+        "{}",
+        status["kernel"]
+    );
+    ensure!(hook(&status, name, "bad")? == 0);
+    Ok(())
+}
+
+/// It was asked, and the default body was not.
+fn replaces_the_default(name: &str) -> Result<Value> {
+    let status = status()?;
+    let (calls, dfl) = (hook(&status, name, "calls")?, hook(&status, name, "dfl")?);
+    ensure!(
+        calls > 0 && dfl == 0,
+        "{name}: {calls} calls, {dfl} defaults"
+    );
+    Ok(status)
+}
+
+/// More tasks than CPUs, of which some sleep: every decision comes up.
+fn mixed_load(window: Duration) -> Result<()> {
+    let hogs = Hog::start_many(11, Kind::default())?;
+    let pattern = Some((Duration::from_millis(3), Duration::from_millis(5)));
+    let sleepers = Hog::start_many(
+        6,
+        Kind {
+            pattern,
+            ..Kind::default()
+        },
+    )?;
+    sleep(window / 2);
+    drop(hogs);
+    let _hogs = Hog::start_many(11, Kind::default())?;
+    sleep(window / 2);
+    drop(sleepers);
+    Ok(())
+}
+
+fn set_online(cpu: usize, online: bool) -> Result<()> {
+    let path = format!("/sys/devices/system/cpu/cpu{cpu}/online");
+    fs::write(&path, if online { "1" } else { "0" }).context(path)
+}
+
+fn off_and_on(cpu: usize) -> Result<()> {
+    set_online(cpu, false)?;
+    set_online(cpu, true)
+}
+
+/// Ends the scheduler as a person would, which leaves its maps to be read.
+fn end_with_sysrq() -> Result<()> {
+    fs::write("/proc/sysrq-trigger", "S")?;
+    wait_for(Duration::from_secs(10), || {
+        ensure!(read("/sys/kernel/sched_ext/state")? == "disabled");
+        Ok(())
+    })
+}
+
+fn defaults_of_all_hooks_run() -> Result<()> {
+    load(&[])?;
+    mixed_load(3 * SECOND)?;
+    off_and_on(2)?;
+    fs::write("/proc/sysrq-trigger", "D")?;
+    sleep(SECOND);
+    end_with_sysrq()?;
+    let status = status()?;
+    for hook in status["hooks"].as_array().context("no hooks")? {
+        ensure!(
+            hook["calls"].as_u64() > Some(0) && hook["dfl"] == hook["calls"] && hook["bad"] == 0,
+            "{hook}"
+        );
+        ensure!(hook["overridden"] == false, "{hook}");
+    }
+    println!("{}", status["counters"]);
+    for name in [
+        "wakeup_idle",
+        "enqueue_llc",
+        "enqueue_cpu",
+        "dispatch_llc",
+        "dispatch_keep",
+    ] {
+        ensure!(counter(&status, name)? > 0, "{name} is 0");
+    }
+    ensure!(counter(&status, "no_storage")? == 0);
+    unload()
+}
+
+/// Favoured tasks wake up on CPU 6 and nowhere else.
+fn pick_idle_cpu() -> Result<()> {
+    in_both_orders("hook_pick_idle_cpu", || {
+        let pattern = Some((Duration::from_millis(1), Duration::from_millis(5)));
+        let sleeper = Hog::start(Kind {
+            comm: "favoured",
+            pattern,
+            ..Kind::default()
+        })?;
+        sleep(SECOND / 2);
+        for _ in 0..50 {
+            ensure!(
+                sleeper.cpu()? == 6,
+                "a favoured task is on CPU {}",
+                sleeper.cpu()?
+            );
+            sleep(Duration::from_millis(7));
+        }
+        Ok(())
+    })
+}
+
+/// All wait in the queue of LLC 1; those of LLC 0 live on what they steal.
+fn task_queue() -> Result<()> {
+    in_both_orders("hook_task_queue", || {
+        mixed_load(2 * SECOND)?;
+        let status = replaces_the_default("hook_task_queue")?;
+        let from_elsewhere = counter(&status, "newidle_steal")? + counter(&status, "balance_pull")?;
+        ensure!(
+            from_elsewhere > 20,
+            "LLC 0 took {from_elsewhere} tasks of LLC 1"
+        );
+        Ok(())
+    })
+}
+
+/// 100 ms instead of 5: two hogs on a CPU are switched far less often.
+fn task_slice() -> Result<()> {
+    fn switches() -> Result<u64> {
+        let hogs = [Hog::start(PLAIN)?, Hog::start(PLAIN)?];
+        sleep(SECOND / 2);
+        let count = || hogs.iter().map(Hog::preempted).sum::<Result<u64>>();
+        let before = count()?;
+        sleep(2 * SECOND);
+        Ok(count()? - before)
+    }
+    load(&[])?;
+    let with_defaults = switches()?;
+    ensure!(
+        with_defaults > 100,
+        "{with_defaults} switches in 2 s with the defaults"
+    );
+    in_both_orders("hook_task_slice", || {
+        let switches = switches()?;
+        println!("{switches} switches in 2 s");
+        ensure!(switches < 60, "{switches} switches in 2 s");
+        replaces_the_default("hook_task_slice").map(drop)
+    })
+}
+
+/// How many times as much CPU time the first of two hogs on a CPU gets.
+fn advantage() -> Result<f64> {
+    let hogs = [Hog::start(FAVOURED)?, Hog::start(PLAIN)?];
+    sleep(SECOND / 2);
+    let shares = shares(&hogs, 3 * SECOND)?;
+    println!("favoured {:?}, plain {:?}", shares[0], shares[1]);
+    Ok(shares[0].as_secs_f64() / shares[1].as_secs_f64().max(0.001))
+}
+
+/// Favoured tasks are always 100 ms early: nobody else runs.
+fn task_vtime() -> Result<()> {
+    load(&[])?;
+    let fair = advantage()?;
+    ensure!((0.8..1.25).contains(&fair), "{fair:.2} with the defaults");
+    in_both_orders("hook_task_vtime", || {
+        let advantage = advantage()?;
+        ensure!(advantage > 10.0, "advantage of {advantage:.2}");
+        Ok(())
+    })
+}
+
+/// Favoured tasks pay a quarter and so get four times as much.
+fn task_charge() -> Result<()> {
+    in_both_orders("hook_task_charge", || {
+        let advantage = advantage()?;
+        ensure!(
+            (3.2..4.8).contains(&advantage),
+            "advantage of {advantage:.2}"
+        );
+        Ok(())
+    })
+}
+
+fn steal_llc() -> Result<()> {
+    in_both_orders("hook_steal_llc", || {
+        mixed_load(2 * SECOND)?;
+        let status = replaces_the_default("hook_steal_llc")?;
+        let steals = counter(&status, "newidle_steal")?;
+        ensure!(steals == 0, "{steals} tasks stolen");
+        Ok(())
+    })
+}
+
+/// Tasks of LLC 0 wait while those of LLC 1 do not; nobody evens it out.
+fn balance_llc() -> Result<()> {
+    fn pulls() -> Result<u64> {
+        let mut hogs = Hog::start_many(
+            8,
+            Kind {
+                cpus: &[0, 1, 2, 3],
+                ..Kind::default()
+            },
+        )?;
+        hogs.extend(Hog::start_many(8, Kind::default())?);
+        sleep(3 * SECOND);
+        counter(&status()?, "balance_pull")
+    }
+    load(&[])?;
+    let with_defaults = pulls()?;
+    ensure!(with_defaults > 0, "the defaults pull nothing");
+    in_both_orders("hook_balance_llc", || {
+        ensure!(pulls()? == 0, "tasks were pulled");
+        replaces_the_default("hook_balance_llc").map(drop)
+    })
+}
+
+fn cpu_capacity() -> Result<()> {
+    in_both_orders("hook_cpu_capacity", || {
+        let status = replaces_the_default("hook_cpu_capacity")?;
+        for cpu in 0..8 {
+            let seen = &status["topology"]["cpus"][cpu]["capacity"];
+            ensure!(
+                *seen == if cpu < 4 { 1024 } else { 512 },
+                "CPU {cpu}: {seen}"
+            );
+        }
+        Ok(())
+    })
+}
+
+fn init() -> Result<()> {
+    in_both_orders("hook_init", || {
+        let status = replaces_the_default("hook_init")?;
+        ensure!(hook(&status, "hook_init", "calls")? == 1);
+        ensure!(
+            status["variables"]["init_done"] == 8,
+            "it does not know the topology: {}",
+            status["variables"]
+        );
+        Ok(())
+    })
+}
+
+fn exit() -> Result<()> {
+    in_both_orders("hook_exit", || {
+        end_with_sysrq()?;
+        let status = replaces_the_default("hook_exit")?;
+        ensure!(hook(&status, "hook_exit", "calls")? == 1);
+        // SCX_EXIT_SYSRQ
+        ensure!(status["exit"]["kind"] == 67, "{}", status["exit"]);
+        Ok(())
+    })
+}
+
+fn init_task() -> Result<()> {
+    in_both_orders("hook_init_task", || {
+        let before = hook(&status()?, "hook_init_task", "calls")?;
+        drop(Hog::start_many(20, Kind::default())?);
+        let status = replaces_the_default("hook_init_task")?;
+        let asked = hook(&status, "hook_init_task", "calls")? - before;
+        ensure!(asked >= 20, "asked {asked} times for 20 forks");
+        Ok(())
+    })
+}
+
+fn cpu_online() -> Result<()> {
+    in_both_orders("hook_cpu_online", || {
+        off_and_on(5)?;
+        replaces_the_default("hook_cpu_online").map(drop)
+    })
+}
+
+fn cpu_offline() -> Result<()> {
+    in_both_orders("hook_cpu_offline", || {
+        off_and_on(5)?;
+        replaces_the_default("hook_cpu_offline").map(drop)
+    })
+}
+
+fn dump() -> Result<()> {
+    in_both_orders("hook_dump", || {
+        fs::write("/proc/sysrq-trigger", "D")?;
+        sleep(SECOND / 2);
+        replaces_the_default("hook_dump").map(drop)
+    })
+}
+
+/// Garbage from every hook: counted, replaced, and the machine works on.
+fn bad_results_are_bounded() -> Result<()> {
+    load_override("bad_results")?;
+    mixed_load(3 * SECOND)?;
+    let hogs = Hog::start_many(8, Kind::default())?;
+    sleep(SECOND / 2);
+    let shares = shares(&hogs, 2 * SECOND)?;
+    ensure!(
+        shares.iter().all(|s| *s > SECOND / 2),
+        "a task starves: {shares:?}"
+    );
+    let status = status()?;
+    ensure!(status["ours"] == true, "{}", status["kernel"]);
+    for name in [
+        "pick_idle_cpu",
+        "task_queue",
+        "task_slice",
+        "task_vtime",
+        "task_charge",
+        "steal_llc",
+        "balance_llc",
+        "cpu_capacity",
+        "init_task",
+    ] {
+        let name = format!("hook_{name}");
+        let (calls, bad) = (hook(&status, &name, "calls")?, hook(&status, &name, "bad")?);
+        ensure!(bad > 0 && bad <= calls, "{name}: {bad} bad of {calls}");
+    }
+    unload()
+}
+
+/// The example: a task whose CPU is taken goes to the sibling and not to an idle
+/// core, where the defaults send it.
+fn stay_on_core() -> Result<()> {
+    /// Share of the samples in which the sleeper is on core 0 (CPUs 0 and 1).
+    fn share_on_core() -> Result<f64> {
+        let pattern = Some((Duration::from_millis(1), Duration::from_millis(4)));
+        let sleeper = Hog::start(Kind {
+            pattern,
+            ..Kind::default()
+        })?;
+        let mut on_core = 0;
+        const SAMPLES: usize = 20;
+        for _ in 0..SAMPLES {
+            let cpu = sleeper.cpu()?;
+            // Take away its CPU, let it wake up a few times, look where it went.
+            let _hog = Hog::start(Kind {
+                cpus: ONLY[cpu],
+                ..Kind::default()
+            })?;
+            sleep(Duration::from_millis(60));
+            on_core += usize::from(sleeper.cpu()? / 2 == cpu / 2);
+        }
+        Ok(on_core as f64 / SAMPLES as f64)
+    }
+    load(&[])?;
+    let with_defaults = share_on_core()?;
+    load_override("stay_on_core")?;
+    let with_override = share_on_core()?;
+    println!("on its core: {with_defaults} with the defaults, {with_override} with the override");
+    ensure!(
+        with_defaults < 0.5 && with_override > 0.8,
+        "{with_defaults} and {with_override}"
+    );
+    unload()
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! CPUs come and go; the scheduler stays and its topology follows.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Test;
+use crate::hog::{Hog, Kind, shares};
+use crate::preload::{load, status};
+use crate::tests;
+
+pub const TESTS: &[Test] = tests![
+    every_cpu_but_one_under_load,
+    a_whole_llc_goes_and_comes_back,
+    loads_with_cpus_offline,
+];
+
+fn set_online(cpus: impl IntoIterator<Item = usize>, online: bool) -> Result<()> {
+    for cpu in cpus {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/online");
+        fs::write(&path, if online { "1" } else { "0" }).context(path)?;
+    }
+    Ok(())
+}
+
+/// Ours runs, and sees this many CPUs and CPUs in LLC 1.
+fn sees(online: u64, in_llc_1: u64) -> Result<()> {
+    let status = status()?;
+    ensure!(status["ours"] == true, "{}", status["kernel"]);
+    let topology = &status["topology"];
+    ensure!(
+        topology["nr_online"] == online,
+        "sees {} CPUs",
+        topology["nr_online"]
+    );
+    let llc = &topology["llcs"][1]["nr_cpus"];
+    ensure!(*llc == in_llc_1, "sees {llc} CPUs in LLC 1");
+    Ok(())
+}
+
+fn all_run(hogs: &[Hog]) -> Result<()> {
+    let shares = shares(hogs, Duration::from_secs(2))?;
+    let least = shares.iter().min().context("no hogs")?;
+    ensure!(
+        *least > Duration::from_millis(20),
+        "a task does not run: {shares:?}"
+    );
+    Ok(())
+}
+
+fn every_cpu_but_one_under_load() -> Result<()> {
+    load(&[])?;
+    let hogs = Hog::start_many(12, Kind::default())?;
+    sleep(Duration::from_millis(500));
+    set_online(1..8, false)?;
+    sees(1, 0)?;
+    all_run(&hogs)?;
+    set_online((1..8).rev(), true)?;
+    sees(8, 4)?;
+    all_run(&hogs)
+}
+
+fn a_whole_llc_goes_and_comes_back() -> Result<()> {
+    load(&[])?;
+    let hogs = Hog::start_many(12, Kind::default())?;
+    for _ in 0..3 {
+        set_online(4..8, false)?;
+        sees(4, 0)?;
+        all_run(&hogs)?;
+        set_online(4..8, true)?;
+        sees(8, 4)?;
+    }
+    all_run(&hogs)
+}
+
+/// A hole in the numbering at load time, filled later.
+fn loads_with_cpus_offline() -> Result<()> {
+    set_online([1, 4, 6], false)?;
+    load(&[])?;
+    sees(5, 2)?;
+    set_online([6, 1, 4], true)?;
+    sees(8, 4)?;
+    all_run(&Hog::start_many(10, Kind::default())?)
+}

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! load, status, unload, verify, link: what the program promises.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::Test;
+use crate::preload::{OBJECTS, load, status, unload};
+use crate::sys::{SCX_PRELOAD, run, run_ok, scx_ops, scx_state};
+use crate::tests;
+
+pub const TESTS: &[Test] = tests![
+    refuses_to_unload_nothing,
+    verifies_without_attaching,
+    loads_and_pins,
+    refuses_a_second_load,
+    status_shows_the_machine,
+    unloads_without_a_trace,
+    sets_variables,
+    refuses_bad_settings,
+    refuses_what_is_not_an_object,
+    refuses_what_the_verifier_refuses,
+    refuses_when_an_override_cannot_start,
+    gives_way_to_another_scheduler,
+    notices_sysrq,
+    is_for_root_only,
+    links_two_overrides_in_any_order,
+    refuses_two_overrides_of_a_hook,
+    refuses_a_misspelled_hook,
+];
+
+const PIN: &str = "/sys/fs/bpf/scx_preload/link";
+
+fn object(name: &str) -> String {
+    format!("{OBJECTS}/{name}.bpf.o")
+}
+
+/// Runs the program, which must exit with `code` and say all of `words`.
+fn refused(args: &[&str], code: i32, words: &[&str]) -> Result<()> {
+    let out = run(SCX_PRELOAD, args)?;
+    ensure!(
+        out.code == Some(code),
+        "{args:?} ended with {:?}: {}",
+        out.code,
+        out.stderr
+    );
+    for word in words {
+        ensure!(
+            out.stderr.contains(word),
+            "{args:?} does not say {word:?}: {}",
+            out.stderr
+        );
+    }
+    Ok(())
+}
+
+fn disabled_and_unpinned() -> Result<()> {
+    ensure!(scx_state()? == "disabled", "{}", scx_state()?);
+    ensure!(!fs::exists(PIN)?, "{PIN} is still there");
+    Ok(())
+}
+
+fn refuses_to_unload_nothing() -> Result<()> {
+    refused(&["unload"], 1, &["not loaded"])
+}
+
+fn verifies_without_attaching() -> Result<()> {
+    let json: Value = serde_json::from_str(&run_ok(SCX_PRELOAD, &["verify", "--json"])?)?;
+    let total = json["verified_insns"].as_u64().context("no total")?;
+    println!("verified: {json:#}");
+    ensure!(total > 500, "only {total} instructions");
+    ensure!(json["programs"]["preload_dispatch"].as_u64().unwrap_or(0) > 0);
+    disabled_and_unpinned()
+}
+
+fn loads_and_pins() -> Result<()> {
+    // The tiny VM has no BPF file system mounted: that is for us to do.
+    ensure!(!Path::new("/sys/fs/bpf/scx_preload").exists());
+    load(&[])?;
+    ensure!(scx_state()? == "enabled" && scx_ops().as_deref() == Some("preload"));
+    fs::metadata(PIN).context(PIN)?;
+    Ok(())
+}
+
+fn refuses_a_second_load() -> Result<()> {
+    refused(&["load"], 1, &["already", "unload"])?;
+    ensure!(scx_state()? == "enabled");
+    Ok(())
+}
+
+fn status_shows_the_machine() -> Result<()> {
+    let status = status()?;
+    ensure!(status["ours"] == true && status["kernel"]["ops"] == "preload");
+    ensure!(status["contract_version"] == 1);
+    let topology = &status["topology"];
+    for (name, value) in [
+        ("nr_online", 8),
+        ("nr_cpu_ids", 8),
+        ("nr_cores", 4),
+        ("nr_llcs", 2),
+        ("nr_nodes", 1),
+    ] {
+        ensure!(topology[name] == value, "{name} is {}", topology[name]);
+    }
+    // 2 sockets × 2 cores × 2 threads, numbered in this order by QEMU.
+    for cpu in 0..8 {
+        let seen = &topology["cpus"][cpu];
+        ensure!(
+            seen["llc"] == cpu / 4 && seen["core"] == cpu / 2 * 2 && seen["smt_next"] == (cpu ^ 1),
+            "CPU {cpu} is {seen}"
+        );
+    }
+    let text = run_ok(SCX_PRELOAD, &["status"])?;
+    println!("{text}");
+    for line in [
+        "scheduler   preload (ours)",
+        "LLC 0     CPUs 0-3",
+        "hook_pick_idle_cpu",
+    ] {
+        ensure!(text.contains(line), "status does not say {line:?}");
+    }
+    Ok(())
+}
+
+fn unloads_without_a_trace() -> Result<()> {
+    unload()?;
+    disabled_and_unpinned()?;
+    refused(&["unload"], 1, &["not loaded"])
+}
+
+fn sets_variables() -> Result<()> {
+    load(&["--set", "slice_ns=3000000", "--set", "stats_enabled=false"])?;
+    let status = status()?;
+    ensure!(
+        status["settings"]["slice_ns"] == 3_000_000,
+        "{}",
+        status["settings"]
+    );
+    let calls = status["hooks"].as_array().context("no hooks")?;
+    ensure!(
+        calls.iter().all(|hook| hook["calls"] == 0),
+        "counts although off"
+    );
+    unload()
+}
+
+fn refuses_bad_settings() -> Result<()> {
+    refused(
+        &["load", "--set", "slice=1"],
+        1,
+        &["slice", "no such variable", "slice_ns"],
+    )?;
+    refused(&["load", "--set", "slice_ns=-1"], 1, &["slice_ns", "-1"])?;
+    refused(&["load", "--set", "slice_ns"], 2, &["NAME=VALUE"])?;
+    disabled_and_unpinned()
+}
+
+fn refuses_what_is_not_an_object() -> Result<()> {
+    fs::write("/run/garbage.bpf.o", [0x5a; 4096])?;
+    let whole = fs::read(object("hook_init.last"))?;
+    fs::write("/run/truncated.bpf.o", &whole[..whole.len() / 3])?;
+    for name in ["garbage", "truncated"] {
+        let path = format!("/run/{name}.bpf.o");
+        refused(
+            &["load", "--object", &path],
+            1,
+            &[&path, "not a BPF object"],
+        )?;
+    }
+    refused(
+        &["load", "--object", "/run/none.bpf.o"],
+        1,
+        &["/run/none.bpf.o", "No such file"],
+    )?;
+    // An override by itself has no ops table.
+    refused(
+        &["load", "--object", &object("hook_init")],
+        1,
+        &["hook_init.bpf.o"],
+    )?;
+    disabled_and_unpinned()
+}
+
+fn refuses_what_the_verifier_refuses() -> Result<()> {
+    run_ok(
+        SCX_PRELOAD,
+        &["link", "-o", "/run/reject.bpf.o", &object("reject")],
+    )?;
+    refused(
+        &["load", "--object", "/run/reject.bpf.o"],
+        1,
+        &["/run/reject.bpf.o", "infinite loop"],
+    )?;
+    disabled_and_unpinned()
+}
+
+fn refuses_when_an_override_cannot_start() -> Result<()> {
+    run_ok(
+        SCX_PRELOAD,
+        &["link", "-o", "/run/fails.bpf.o", &object("init_fails")],
+    )?;
+    refused(
+        &["load", "--object", "/run/fails.bpf.o"],
+        1,
+        &["/run/fails.bpf.o", "-95"],
+    )?;
+    disabled_and_unpinned()
+}
+
+fn gives_way_to_another_scheduler() -> Result<()> {
+    let mut other = crate::preload::Other::start()?;
+    refused(&["load"], 1, &["other", "stop it first"])?;
+    refused(&["load", "--boot"], 0, &["not loaded", "other"])?;
+    refused(&["unload"], 1, &["not loaded"])?;
+    ensure!(scx_ops().as_deref() == Some("other"));
+    other.stop()?;
+    load(&[])?;
+    unload()
+}
+
+/// sysrq-S ends a scheduler; link and pin look as before.
+fn notices_sysrq() -> Result<()> {
+    load(&[])?;
+    fs::write("/proc/sysrq-trigger", "S")?;
+    crate::sys::wait_for(std::time::Duration::from_secs(10), || {
+        ensure!(scx_state()? == "disabled");
+        Ok(())
+    })?;
+    ensure!(fs::exists(PIN)?);
+    let status = status()?;
+    ensure!(
+        status["ours"] == false,
+        "status takes a dead scheduler for running"
+    );
+    ensure!(status["exit"]["kind"] == 67, "exit is {}", status["exit"]);
+    unload()?;
+    disabled_and_unpinned()?;
+    load(&[])?;
+    unload()
+}
+
+fn is_for_root_only() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    load(&[])?;
+    let mode = fs::metadata("/sys/fs/bpf/scx_preload")?
+        .permissions()
+        .mode()
+        & 0o7777;
+    ensure!(mode == 0o700, "mode {mode:o}");
+    for command in ["load", "unload"] {
+        let out = std::process::Command::new(SCX_PRELOAD)
+            .arg(command)
+            .uid(65534)
+            .output()?;
+        let said = String::from_utf8_lossy(&out.stderr);
+        ensure!(out.status.code() == Some(1), "{command}: {:?}", out.status);
+        ensure!(said.contains("root"), "{command} as nobody says {said:?}");
+    }
+    ensure!(scx_state()? == "enabled");
+    unload()
+}
+
+fn links_two_overrides_in_any_order() -> Result<()> {
+    let (a, b) = (object("hook_task_slice"), object("hook_cpu_capacity"));
+    for pair in [[&a, &b], [&b, &a]] {
+        let table = run_ok(
+            SCX_PRELOAD,
+            &["link", "-o", "/run/two.bpf.o", pair[0], pair[1]],
+        )?;
+        println!("{table}");
+        ensure!(
+            table.contains(&a) && table.contains(&b),
+            "who defines what: {table}"
+        );
+        load(&["--object", "/run/two.bpf.o"])?;
+        let status = status()?;
+        for hook in status["hooks"].as_array().context("no hooks")? {
+            let ours = ["hook_task_slice", "hook_cpu_capacity"]
+                .iter()
+                .any(|n| hook["name"] == *n);
+            ensure!(hook["overridden"] == ours, "{hook}");
+            ensure!(!ours || (hook["dfl"] == 0 && hook["calls"] != 0), "{hook}");
+        }
+        ensure!(status["topology"]["cpus"][5]["capacity"] == 512);
+        unload()?;
+    }
+    Ok(())
+}
+
+fn refuses_two_overrides_of_a_hook() -> Result<()> {
+    fs::copy(object("hook_task_slice"), "/run/second.bpf.o")?;
+    let args = [
+        "link",
+        "-o",
+        "/run/clash.bpf.o",
+        &object("hook_task_slice"),
+        "/run/second.bpf.o",
+    ];
+    refused(
+        &args,
+        1,
+        &[
+            "hook_task_slice.bpf.o",
+            "/run/second.bpf.o",
+            "hook_task_slice()",
+        ],
+    )?;
+    ensure!(
+        !fs::exists("/run/clash.bpf.o")?,
+        "a failed link left a file"
+    );
+    Ok(())
+}
+
+fn refuses_a_misspelled_hook() -> Result<()> {
+    let args = ["link", "-o", "/run/typo.bpf.o", &object("misspelled")];
+    refused(&args, 1, &["hook_pick_idle_cpus()", "not a hook"])?;
+    ensure!(!fs::exists("/run/typo.bpf.o")?);
+    Ok(())
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The suites by name. A suite is a table of tests that share a boot and run
+//! in the table's order.
+
+mod boot;
+mod hooks;
+mod hotplug;
+mod loader;
+mod sched;
+mod smoke;
+
+use anyhow::{Result, ensure};
+
+use crate::sys::read;
+
+/// One test: passes when `run` returns `Ok`.
+pub struct Test {
+    pub name: &'static str,
+    pub run: fn() -> Result<()>,
+}
+
+/// A table of the functions that are named, under their names.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        &[$($crate::suites::Test { name: stringify!($name), run: $name }),*]
+    };
+}
+
+pub const ALL: &[(&str, &[Test])] = &[
+    ("smoke", smoke::TESTS),
+    ("loader", loader::TESTS),
+    ("hooks", hooks::TESTS),
+    ("sched", sched::TESTS),
+    ("hotplug", hotplug::TESTS),
+    ("boot", boot::NORMAL),
+    ("boot_mode_off", boot::MODE_OFF),
+    ("boot_rd_off", boot::RD_OFF),
+    ("boot_fallback", boot::FALLBACK),
+    ("boot_override", boot::OVERRIDE),
+    ("boot_other_first", boot::OTHER_FIRST),
+    ("boot_no_sched_ext", boot::NO_SCHED_EXT),
+];
+
+/// Due at the end of every suite.
+pub const LAST: &[Test] = &[Test {
+    name: "kernel_is_clean",
+    run: kernel_is_clean,
+}];
+
+pub fn find(name: &str) -> Option<&'static [Test]> {
+    ALL.iter()
+        .find(|(n, _)| *n == name)
+        .map(|(_, tests)| *tests)
+}
+
+/// No oops and no warning of the kernel's so far.
+fn kernel_is_clean() -> Result<()> {
+    const DIE: u32 = 1 << 7;
+    const WARN: u32 = 1 << 9;
+    let tainted: u32 = read("/proc/sys/kernel/tainted")?.parse()?;
+    ensure!(
+        tainted & (DIE | WARN) == 0,
+        "tainted: {tainted}; see the console log"
+    );
+    Ok(())
+}

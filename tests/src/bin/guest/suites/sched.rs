@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The defaults schedule as one may expect of a scheduler.
+
+use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Test;
+use crate::hog::{Hog, Kind, ONLY, shares};
+use crate::preload::{counter, load, load_override, status};
+use crate::sys::read;
+use crate::tests;
+
+pub const TESTS: &[Test] = tests![
+    one_hog_a_cpu,
+    no_cpu_idles_while_tasks_wait,
+    pinned_tasks_stay,
+    pinned_and_free_tasks_share,
+    weights_on_one_cpu,
+    weights_across_the_machine,
+    equal_tasks_get_equal_time,
+    low_priority_does_not_starve,
+    sleepers_run_beside_hogs,
+    no_wait_without_end,
+    defaults_still_run,
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn secs(times: &[Duration]) -> Vec<f64> {
+    times.iter().map(Duration::as_secs_f64).collect()
+}
+
+fn sum(times: &[Duration]) -> f64 {
+    secs(times).iter().sum()
+}
+
+fn min_max(times: &[Duration]) -> f64 {
+    let times = secs(times);
+    let min = times.iter().copied().fold(f64::INFINITY, f64::min);
+    min / times.iter().copied().fold(0.0, f64::max)
+}
+
+/// Idle time of each CPU so far, in ticks of 10 ms.
+fn idle_ticks() -> Result<Vec<u64>> {
+    let stat = read("/proc/stat")?;
+    stat.lines()
+        .filter(|l| l.starts_with("cpu") && !l.starts_with("cpu "))
+        .map(|l| Ok(l.split(' ').nth(4).context("short line")?.parse()?))
+        .collect()
+}
+
+fn one_hog_a_cpu() -> Result<()> {
+    load(&[])?;
+    let hogs = Hog::start_many(8, Kind::default())?;
+    sleep(SECOND);
+    let shares = shares(&hogs, 3 * SECOND)?;
+    println!("{:.2?}", secs(&shares));
+    ensure!(
+        min_max(&shares) > 0.8 && sum(&shares) > 0.9 * 8.0 * 3.0,
+        "{shares:.2?}"
+    );
+    let mut cpus = BTreeSet::new();
+    for hog in &hogs {
+        cpus.insert(hog.cpu()?);
+    }
+    // Whoever looks needs a CPU too, and may push a hog aside for a moment.
+    ensure!(cpus.len() >= 7, "8 hogs on {cpus:?}");
+    Ok(())
+}
+
+fn no_cpu_idles_while_tasks_wait() -> Result<()> {
+    load(&[])?;
+    let _hogs = Hog::start_many(20, Kind::default())?;
+    sleep(SECOND);
+    let before = idle_ticks()?;
+    sleep(3 * SECOND);
+    let idle: Vec<_> = idle_ticks()?
+        .iter()
+        .zip(before)
+        .map(|(a, b)| a - b)
+        .collect();
+    // 300 ticks; the test itself and housekeeping leave a CPU for moments.
+    ensure!(idle.iter().all(|ticks| *ticks < 15), "idle ticks: {idle:?}");
+    Ok(())
+}
+
+fn pinned_tasks_stay() -> Result<()> {
+    load(&[])?;
+    let pinned = Hog::start(Kind {
+        cpus: &[5],
+        ..Kind::default()
+    })?;
+    let pair = Hog::start(Kind {
+        cpus: &[1, 6],
+        ..Kind::default()
+    })?;
+    let _free = Hog::start_many(12, Kind::default())?;
+    for _ in 0..100 {
+        ensure!(
+            pinned.cpu()? == 5,
+            "a task pinned to CPU 5 is on {}",
+            pinned.cpu()?
+        );
+        ensure!(
+            [1, 6].contains(&pair.cpu()?),
+            "a task for 1 and 6 is on {}",
+            pair.cpu()?
+        );
+        sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// A hog on each CPU that cannot leave, and 8 that can: half a CPU for each.
+fn pinned_and_free_tasks_share() -> Result<()> {
+    load(&[])?;
+    let mut hogs = Vec::new();
+    for cpus in ONLY {
+        hogs.push(Hog::start(Kind {
+            cpus,
+            ..Kind::default()
+        })?);
+    }
+    hogs.extend(Hog::start_many(8, Kind::default())?);
+    sleep(SECOND);
+    let shares = shares(&hogs, 4 * SECOND)?;
+    println!(
+        "pinned {:.2?}, free {:.2?}",
+        secs(&shares[..8]),
+        secs(&shares[8..])
+    );
+    let ratio = sum(&shares[..8]) / sum(&shares[8..]);
+    ensure!((0.8..1.25).contains(&ratio), "pinned to free: {ratio:.2}");
+    ensure!(min_max(&shares) > 0.6, "min/max {:.2}", min_max(&shares));
+    Ok(())
+}
+
+/// nice 0 against nice 5 is 1024 against 335, see sched_prio_to_weight[].
+const NICE_5: f64 = 1024.0 / 335.0;
+
+fn within_20_percent(ratio: f64, ideal: f64) -> Result<()> {
+    println!("ratio {ratio:.2}, ideal {ideal:.2}");
+    ensure!(
+        (ideal * 0.8..ideal * 1.2).contains(&ratio),
+        "ratio {ratio:.2}, ideal {ideal:.2}"
+    );
+    Ok(())
+}
+
+fn weights_on_one_cpu() -> Result<()> {
+    load(&[])?;
+    let kind = Kind {
+        cpus: &[2],
+        ..Kind::default()
+    };
+    let hogs = [Hog::start(kind)?, Hog::start(Kind { nice: 5, ..kind })?];
+    sleep(SECOND / 2);
+    let shares = shares(&hogs, 5 * SECOND)?;
+    within_20_percent(shares[0].as_secs_f64() / shares[1].as_secs_f64(), NICE_5)
+}
+
+fn weights_across_the_machine() -> Result<()> {
+    load(&[])?;
+    let mut hogs = Hog::start_many(8, Kind::default())?;
+    hogs.extend(Hog::start_many(
+        8,
+        Kind {
+            nice: 5,
+            ..Kind::default()
+        },
+    )?);
+    sleep(SECOND);
+    let shares = shares(&hogs, 6 * SECOND)?;
+    println!(
+        "nice 0 {:.2?}, nice 5 {:.2?}",
+        secs(&shares[..8]),
+        secs(&shares[8..])
+    );
+    within_20_percent(sum(&shares[..8]) / sum(&shares[8..]), NICE_5)
+}
+
+fn equal_tasks_get_equal_time() -> Result<()> {
+    load(&[])?;
+    let hogs = Hog::start_many(12, Kind::default())?;
+    sleep(SECOND);
+    let shares = shares(&hogs, 6 * SECOND)?;
+    println!("{:.2?}", secs(&shares));
+    ensure!(min_max(&shares) > 0.8, "min/max {:.2}", min_max(&shares));
+    Ok(())
+}
+
+fn low_priority_does_not_starve() -> Result<()> {
+    load(&[])?;
+    let mut hogs = vec![Hog::start(Kind {
+        nice: 19,
+        ..Kind::default()
+    })?];
+    hogs.extend(Hog::start_many(16, Kind::default())?);
+    sleep(SECOND);
+    let shares = shares(&hogs, 6 * SECOND)?;
+    // Its weight is 15 against 1024: 1.5 % of the half CPU that the others get.
+    let ms = shares[0].as_millis();
+    // Once a second it is overdue, and a slice of an emulated CPU can last 60 ms.
+    ensure!((10..600).contains(&ms), "nice 19 got {ms} ms of 6 s");
+    Ok(())
+}
+
+/// A task that wants 10 % of a CPU gets them beside 24 hogs.
+fn sleepers_run_beside_hogs() -> Result<()> {
+    load(&[])?;
+    let _hogs = Hog::start_many(24, Kind::default())?;
+    let pattern = Some((Duration::from_millis(1), Duration::from_millis(9)));
+    let sleeper = [Hog::start(Kind {
+        pattern,
+        ..Kind::default()
+    })?];
+    sleep(SECOND);
+    let got = shares(&sleeper, 4 * SECOND)?[0].as_millis();
+    println!("{got} ms of 4 s");
+    ensure!(got > 80, "a sleeper got {got} ms of 4 s");
+    Ok(())
+}
+
+/// An override that always puts one task first: the other runs all the same, as
+/// soon as it is overdue.
+fn no_wait_without_end() -> Result<()> {
+    load_override("hook_task_vtime")?;
+    let kind = Kind {
+        cpus: &[3],
+        ..Kind::default()
+    };
+    let _first = Hog::start(Kind {
+        comm: "favoured",
+        ..kind
+    })?;
+    let last = [Hog::start(kind)?];
+    sleep(SECOND);
+    let got = shares(&last, 4 * SECOND)?[0].as_millis();
+    let overdue = counter(&status()?, "dispatch_overdue")?;
+    println!("{got} ms of 4 s, {overdue} times overdue");
+    ensure!(
+        got > 5 && overdue >= 2,
+        "{got} ms of 4 s, {overdue} times overdue"
+    );
+    load(&[])
+}
+
+fn defaults_still_run() -> Result<()> {
+    let status = status()?;
+    ensure!(status["ours"] == true, "{}", status["kernel"]);
+    Ok(())
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The machine under test is what the other suites take it for.
+
+use anyhow::{Result, ensure};
+
+use super::Test;
+use crate::sys::{read, scx_state};
+
+pub const TESTS: &[Test] = &[
+    Test {
+        name: "sched_ext_is_there",
+        run: sched_ext_is_there,
+    },
+    Test {
+        name: "eight_cpus_online",
+        run: eight_cpus_online,
+    },
+    Test {
+        name: "kernel_btf_is_there",
+        run: kernel_btf_is_there,
+    },
+];
+
+fn sched_ext_is_there() -> Result<()> {
+    let state = scx_state()?;
+    ensure!(state == "disabled", "state is {state:?}");
+    Ok(())
+}
+
+fn eight_cpus_online() -> Result<()> {
+    let online = read("/sys/devices/system/cpu/online")?;
+    ensure!(online == "0-7", "online: {online}");
+    Ok(())
+}
+
+fn kernel_btf_is_there() -> Result<()> {
+    ensure!(std::fs::metadata("/sys/kernel/btf/vmlinux")?.len() > 0);
+    Ok(())
+}

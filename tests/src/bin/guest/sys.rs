@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Small things that tests need from the system.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub const SCX_PRELOAD: &str = "/usr/bin/scx_preload";
+
+/// A file as text, without the end of its last line.
+pub fn read(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text.trim_end().to_string())
+}
+
+/// What a program left behind.
+pub struct Output {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a program to its end, whatever that is.
+pub fn run(program: &str, args: &[&str]) -> Result<Output> {
+    let out = Command::new(program)
+        .args(args)
+        .output()
+        .with_context(|| format!("cannot run {program}"))?;
+    Ok(Output {
+        code: out.status.code(),
+        stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
+    })
+}
+
+/// Runs a program that must exit with 0 and returns its standard output.
+pub fn run_ok(program: &str, args: &[&str]) -> Result<String> {
+    let out = run(program, args)?;
+    ensure!(
+        out.code == Some(0),
+        "{program} {} ended with {:?}:\n{}{}",
+        args.join(" "),
+        out.code,
+        out.stdout,
+        out.stderr
+    );
+    Ok(out.stdout)
+}
+
+/// `enabled`, `disabled` …; an error on a kernel without sched_ext.
+pub fn scx_state() -> Result<String> {
+    read("/sys/kernel/sched_ext/state")
+}
+
+/// Name of the attached scheduler, if there is one.
+pub fn scx_ops() -> Option<String> {
+    read("/sys/kernel/sched_ext/root/ops").ok()
+}
+
+/// Looks until `what` holds; fails with its last answer after `limit`.
+pub fn wait_for(limit: Duration, mut what: impl FnMut() -> Result<()>) -> Result<()> {
+    let end = Instant::now() + limit;
+    loop {
+        match what() {
+            Ok(()) => return Ok(()),
+            Err(e) if Instant::now() > end => bail!("after {limit:?} still: {e:#}"),
+            Err(_) => sleep(Duration::from_millis(20)),
+        }
+    }
+}

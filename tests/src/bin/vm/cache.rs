@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The place outside the tree for downloads and images.
+//!
+//! Everything in it is named after what it was made from and appears by
+//! rename(2), so what is there is complete.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+pub struct Cache {
+    pub dir: PathBuf,
+}
+
+impl Cache {
+    pub fn open() -> Result<Self> {
+        let set = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let dir = set("SCX_PRELOAD_CACHE")
+            .or_else(|| Some(set("XDG_CACHE_HOME")?.join("scx_preload")))
+            .or_else(|| Some(set("HOME")?.join(".cache/scx_preload")))
+            .context("none of SCX_PRELOAD_CACHE, XDG_CACHE_HOME and HOME is set")?;
+        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Cache { dir })
+    }
+
+    /// Keeps other runs from changing the cache until the lock is dropped.
+    pub fn lock(&self) -> Result<Flock<File>> {
+        let path = self.dir.join("lock");
+        let file =
+            File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(lock),
+            Err((file, Errno::EWOULDBLOCK)) => {
+                println!(
+                    "waiting for another run that prepares {}",
+                    self.dir.display()
+                );
+                Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e.into())
+            }
+            Err((_, e)) => Err(e).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+
+    /// The directory or file `name`, made by `make` if it is not there yet.
+    pub fn get(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        if path.exists() {
+            // For prune(): still in use.
+            let _ = File::open(&path).and_then(|f| f.set_modified(SystemTime::now()));
+            return Ok(path);
+        }
+        let half = path.with_file_name(format!(
+            ".half-{}",
+            path.file_name().unwrap_or_default().display()
+        ));
+        remove(&half)?;
+        fs::create_dir_all(path.parent().context("a cache entry without a parent")?)?;
+        make(&half)?;
+        fs::rename(&half, &path).with_context(|| format!("cannot rename {}", half.display()))?;
+        Ok(path)
+    }
+
+    /// Removes all but the `keep` most recently used entries of a directory.
+    pub fn prune(&self, name: &str, keep: usize) -> Result<()> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.dir.join(name))? {
+            let entry = entry?;
+            entries.push((entry.metadata()?.modified()?, entry.path()));
+        }
+        entries.sort();
+        let old = entries.len().saturating_sub(keep);
+        entries
+            .iter()
+            .take(old)
+            .try_for_each(|(_, path)| remove(path))
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let done = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match done {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Names a thing after everything that it is made from.
+#[derive(Default)]
+pub struct Key(DefaultHasher);
+
+impl Key {
+    pub fn with(mut self, part: impl Hash) -> Self {
+        part.hash(&mut self.0);
+        self
+    }
+
+    pub fn with_file(self, path: &Path) -> Result<Self> {
+        let data = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(self.with(data))
+    }
+
+    pub fn name(&self) -> String {
+        format!("{:016x}", self.0.finish())
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The Debian VM: a trixie root on a disk and dracut images for it. Ours gets
+//! into both as on any machine: `make install`, `systemctl enable`, dracut.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::apt::Mirror;
+use crate::cache::{Cache, Key};
+use crate::kernel::Kernel;
+use crate::{programs, step};
+
+const SUITE: &str = "trixie";
+
+const PACKAGES: &str = "systemd-sysv,udev,kmod,dracut-core,zstd,procps,libelf1t64,zlib1g";
+
+/// What nobody reads in a VM.
+const LEFT_OUT: &[&str] = &[
+    "/usr/share/man/*",
+    "/usr/share/locale/*",
+    "/usr/share/doc/*",
+];
+
+const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// Starts the guest when the boot is over. It powers off by itself.
+const TEST_UNIT: &str = "\
+[Unit]
+Description=scx_preload test run
+After=multi-user.target
+[Service]
+ExecStart=/opt/guest --run
+[Install]
+WantedBy=multi-user.target
+";
+
+/// The override of the demo and of the boot tests, one of overrides/.
+const OVERRIDE: &str = "stay_on_core";
+
+const OVERRIDE_INITRD: &str = "initrd-override";
+
+/// A directory with `disk`, `initrd-RELEASE` for each kernel, and one more for
+/// the first kernel with an override as the administrator's object.
+pub struct Debian {
+    dir: PathBuf,
+}
+
+impl Debian {
+    pub fn get(cache: &Cache, mirror: &Mirror, kernels: &[&Kernel]) -> Result<Self> {
+        let base = base(cache, mirror)?;
+        let ours = cache.dir.join("install");
+        install(&ours)?;
+
+        let object = programs::linked(OVERRIDE)?;
+        let mut key = Key::default().with(&base).with_file(&object)?;
+        for kernel in kernels {
+            key = key.with(&kernel.dir);
+        }
+        for path in files(&ours)? {
+            key = key.with(&path).with_file(&path)?;
+        }
+        let dir = cache.get(&format!("debian/{}", key.name()), |dir| {
+            fs::create_dir(dir)?;
+            let root = dir.join("root");
+            step::done("Debian root", || fill(&root, &base, &ours, kernels))?;
+            let releases: Vec<_> = kernels.iter().map(|k| k.release.as_str()).collect();
+            dracut(&root, &releases)?;
+            for release in &releases {
+                take(
+                    &root,
+                    dir,
+                    &format!("initrd-{release}"),
+                    &format!("initrd-{release}"),
+                )?;
+            }
+            // As an administrator does it: put the object there, make the image anew.
+            let etc = root.join("etc/scx_preload");
+            fs::create_dir(&etc)?;
+            fs::copy(&object, etc.join("scheduler.bpf.o")).context("cannot copy the object")?;
+            dracut(&root, &releases[..1])?;
+            take(
+                &root,
+                dir,
+                &format!("initrd-{}", releases[0]),
+                OVERRIDE_INITRD,
+            )?;
+            fs::remove_dir_all(&etc)?;
+            disk(&root, &dir.join("disk"))?;
+            fs::remove_dir_all(&root).context("cannot remove the root's directory")
+        })?;
+        cache.prune("debian", 3)?;
+        cache.prune("base", 1)?;
+        Ok(Debian { dir })
+    }
+
+    pub fn disk(&self) -> PathBuf {
+        self.dir.join("disk")
+    }
+
+    pub fn override_initrd(&self) -> PathBuf {
+        self.dir.join(OVERRIDE_INITRD)
+    }
+
+    pub fn initrd(&self, kernel: &Kernel) -> PathBuf {
+        self.dir.join(format!("initrd-{}", kernel.release))
+    }
+}
+
+fn take(root: &Path, dir: &Path, name: &str, to: &str) -> Result<()> {
+    fs::rename(root.join(name), dir.join(to)).with_context(|| format!("dracut made no {name}"))
+}
+
+/// A tar of a minimal Debian.
+fn base(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
+    let line = mirror.line(SUITE);
+    let key = Key::default().with((PACKAGES, LEFT_OUT, &line));
+    cache.get(&format!("base/{}.tar", key.name()), |path| {
+        let mut mmdebstrap = Command::new("mmdebstrap");
+        mmdebstrap.args([
+            "--variant=essential",
+            "--format=tar",
+            "--aptopt=Acquire::Languages \"none\"",
+        ]);
+        mmdebstrap.arg(format!("--include={PACKAGES}"));
+        for pattern in LEFT_OUT {
+            mmdebstrap.arg(format!("--dpkgopt=path-exclude={pattern}"));
+        }
+        mmdebstrap.arg(SUITE).arg(path).arg(line);
+        step::run("Debian packages", &mut mmdebstrap)
+    })
+}
+
+/// All that is ours, as `make install` lays it out, and the guest.
+fn install(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+    }
+    let mut make = Command::new("make");
+    make.args(["-C", WORKSPACE, "install", "PREFIX=/usr"])
+        .arg(format!("DESTDIR={}", dir.display()))
+        .arg(format!("BUILD={}", programs::dir()?.display()));
+    step::run("make install", &mut make)?;
+    let unit = dir.join("etc/systemd/system/scx_preload_test.service");
+    fs::create_dir_all(unit.parent().context("a unit without a directory")?)?;
+    fs::write(&unit, TEST_UNIT).with_context(|| format!("cannot write {}", unit.display()))?;
+    fs::create_dir_all(dir.join("opt"))?;
+    fs::copy(programs::find("guest")?, dir.join("opt/guest")).context("cannot copy the guest")?;
+    Ok(())
+}
+
+/// All files under a directory, in a fixed order.
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?)
+        } else {
+            found.push(path)
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn fill(root: &Path, base: &Path, ours: &Path, kernels: &[&Kernel]) -> Result<()> {
+    fs::create_dir(root)?;
+    run(Command::new("tar")
+        .arg("-xpf")
+        .arg(base)
+        .arg("-C")
+        .arg(root))?;
+    run(Command::new("cp").arg("-a").arg(ours.join(".")).arg(root))?;
+    for kernel in kernels {
+        run(Command::new("cp")
+            .arg("-a")
+            .arg(kernel.dir.join("lib/modules"))
+            .arg(root.join("usr/lib/")))?;
+    }
+    // A new one at each boot would make it a first boot, which takes longer.
+    fs::write(
+        root.join("etc/machine-id"),
+        "5c7e1d0a9b3f4e6d8a2c4b6e8f0a1c3d\n",
+    )?;
+    // mmdebstrap copies the host's.
+    fs::write(root.join("etc/hostname"), "guest\n")?;
+    run(Command::new("chroot").arg(root).args([
+        "systemctl",
+        "-q",
+        "enable",
+        "scx_preload",
+        "scx_preload_test",
+    ]))
+}
+
+/// Makes one image a kernel, side by side, as root/initrd-RELEASE.
+fn dracut(root: &Path, releases: &[&str]) -> Result<()> {
+    // dracut needs /proc and /dev/fd; a mount namespace leaves nothing behind.
+    let script = "mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"; \
+        for v; do chroot \"$0\" dracut --quiet --no-hostonly --zstd --no-early-microcode \
+        --drivers 'virtio_pci virtio_blk ext4' --kver \"$v\" \"/initrd-$v\" & pids=\"$pids $!\"; done; \
+        for p in $pids; do wait \"$p\"; done";
+    let mut unshare = Command::new("unshare");
+    unshare
+        .args(["--mount", "sh", "-euc", &format!("pids=; {script}")])
+        .arg(root)
+        .args(releases);
+    step::run("dracut images", &mut unshare)
+}
+
+fn disk(root: &Path, disk: &Path) -> Result<()> {
+    let mut mke2fs = Command::new("mke2fs");
+    // Thrown away after each boot: no journal, no checksums.
+    mke2fs
+        .args([
+            "-q",
+            "-t",
+            "ext4",
+            "-O",
+            "^has_journal,^metadata_csum",
+            "-d",
+        ])
+        .arg(root)
+        .arg(disk)
+        .arg("1G");
+    step::run("disk image", &mut mke2fs)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let what = command.get_program().display().to_string();
+    let out = command
+        .output()
+        .with_context(|| format!("cannot run {what}"))?;
+    anyhow::ensure!(
+        out.status.success(),
+        "{what}: {}",
+        String::from_utf8_lossy(&out.stderr).trim()
+    );
+    Ok(())
+}

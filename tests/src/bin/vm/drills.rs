@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What goes wrong in each drill, as files added to the dracut image.
+
+use anyhow::Result;
+
+use crate::cpio::Archive;
+use crate::programs;
+
+/// The administrator's object.
+const OBJECT: &str = "etc/scx_preload/scheduler.bpf.o";
+
+pub fn truncated_object(archive: &mut Archive) -> Result<()> {
+    let whole = std::fs::read(programs::find("defaults.bpf.o")?)?;
+    archive.file(OBJECT, 0o644, &whole[..whole.len() / 2]);
+    Ok(())
+}
+
+pub fn garbage_object(archive: &mut Archive) -> Result<()> {
+    archive.file(OBJECT, 0o644, b"not an object at all\n");
+    Ok(())
+}
+
+pub fn missing_object(archive: &mut Archive) -> Result<()> {
+    archive.symlink(OBJECT, "/nowhere/scheduler.bpf.o");
+    Ok(())
+}
+
+pub fn rejected_object(archive: &mut Archive) -> Result<()> {
+    archive.copy(OBJECT, 0o644, &programs::linked("reject")?)
+}
+
+/// Another scheduler, loaded in the initrd before ours and not by us.
+pub fn other_first(archive: &mut Archive) -> Result<()> {
+    let units = "etc/systemd/system";
+    archive.file(
+        &format!("{units}/other_scheduler.service"),
+        0o644,
+        OTHER_UNIT.as_bytes(),
+    );
+    archive.symlink(
+        &format!("{units}/sysinit.target.wants/other_scheduler.service"),
+        "../other_scheduler.service",
+    );
+    archive.copy("usr/bin/other", 0o755, &programs::find("other")?)
+}
+
+const OTHER_UNIT: &str = "\
+[Unit]
+DefaultDependencies=no
+Before=scx_preload.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/other /sys/fs/bpf/other
+";

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! QEMU, always trixie's. Before 8.1 emulated CPUs race with code that the
+//! kernel patches: half of the boots with bookworm's 7.2 die of "Oops: int3".
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::apt::Mirror;
+use crate::cache::{Cache, Key};
+use crate::step;
+
+/// A directory with QEMU and all libraries that it needs.
+pub struct Emulator {
+    dir: PathBuf,
+}
+
+impl Emulator {
+    pub fn get(cache: &Cache, mirror: &Mirror) -> Result<Self> {
+        let line = mirror.line("trixie");
+        let name = format!("qemu/{}", Key::default().with(&line).name());
+        let dir = cache.get(&name, |dir| unpack(&line, dir))?;
+        Ok(Emulator { dir })
+    }
+
+    /// Runs through the dynamic linker that it was built for: no chroot needed.
+    pub fn command(&self) -> Command {
+        let usr = self.dir.join("usr");
+        let mut qemu = Command::new(usr.join("lib64/ld-linux-x86-64.so.2"));
+        qemu.arg("--library-path")
+            .arg(usr.join("lib/x86_64-linux-gnu"))
+            .arg(usr.join("bin/qemu-system-x86_64"));
+        for firmware in ["share/qemu", "share/seabios"] {
+            qemu.arg("-L").arg(usr.join(firmware));
+        }
+        qemu
+    }
+}
+
+fn unpack(line: &str, dir: &Path) -> Result<()> {
+    let mut mmdebstrap = Command::new("mmdebstrap");
+    mmdebstrap
+        .args(["--variant=extract", "--include=qemu-system-x86"])
+        .args(["--aptopt=Acquire::Languages \"none\"", "trixie"])
+        .arg(dir)
+        .arg(line);
+    step::run("QEMU", &mut mmdebstrap)
+}

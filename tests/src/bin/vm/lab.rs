@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! All that boots need, made when it is missing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use nix::unistd::Uid;
+
+use crate::apt::Mirror;
+use crate::cache::{Cache, Key};
+use crate::cpio::Archive;
+use crate::debian::Debian;
+use crate::emulator::Emulator;
+use crate::kernel::Kernel;
+use crate::qemu::Machine;
+use crate::suites::{Boot, Vm, Which};
+use crate::{step, tiny};
+
+pub struct Lab {
+    cache: Cache,
+    mirror: Mirror,
+    refresh: bool,
+    kernels: Vec<(Which, Kernel)>,
+    emulator: Option<Emulator>,
+    tiny: Option<PathBuf>,
+    debian: Option<Debian>,
+}
+
+impl Lab {
+    pub fn new(refresh: bool) -> Result<Self> {
+        Ok(Lab {
+            cache: Cache::open()?,
+            mirror: Mirror::of_this_machine()?,
+            refresh,
+            kernels: Vec::new(),
+            emulator: None,
+            tiny: None,
+            debian: None,
+        })
+    }
+
+    /// Makes what these boots need.
+    pub fn prepare(&mut self, boots: &[&Boot]) -> Result<()> {
+        ensure!(
+            Uid::effective().is_root(),
+            "making a Debian root takes root's rights"
+        );
+        let _lock = self.cache.lock()?;
+        self.emulator = Some(Emulator::get(&self.cache, &self.mirror)?);
+        let is_tiny = |boot: &&Boot| matches!(boot.vm, Vm::Tiny);
+        for boot in boots {
+            self.prepare_kernel(boot.kernel)?;
+        }
+        if boots.iter().any(is_tiny) {
+            self.prepare_tiny()?;
+        }
+        if !boots.iter().all(is_tiny) {
+            // One root and one key for all selections of boots.
+            self.prepare_kernel(Which::Newest)?;
+            self.prepare_kernel(Which::Stable)?;
+            let kernels = [self.kernel(Which::Newest)?, self.kernel(Which::Stable)?];
+            self.debian = Some(Debian::get(&self.cache, &self.mirror, &kernels)?);
+        }
+        Ok(())
+    }
+
+    fn prepare_kernel(&mut self, which: Which) -> Result<()> {
+        if self.kernels.iter().any(|(w, _)| *w == which) {
+            return Ok(());
+        }
+        let (suites, sched_ext): (&[&str], _) = match which {
+            Which::Newest => (&["trixie-backports"], true),
+            Which::Other => (&["sid", "forky"], true),
+            Which::Stable => (&["trixie"], false),
+        };
+        let kernel = Kernel::get(&self.cache, &self.mirror, suites, sched_ext, self.refresh)?;
+        // Three are in use; one of each may be from before an update.
+        self.cache.prune("kernels", 6)?;
+        self.kernels.push((which, kernel));
+        Ok(())
+    }
+
+    fn prepare_tiny(&mut self) -> Result<()> {
+        let files = tiny::files()?;
+        let mut key = Key::default();
+        for (inside, from) in &files {
+            key = key.with(inside).with_file(from)?;
+        }
+        let path = self
+            .cache
+            .get(&format!("tiny/{}.img", key.name()), |path| {
+                step::done("tiny initramfs", || tiny::write(&files, path))
+            })?;
+        self.cache.prune("tiny", 3)?;
+        self.tiny = Some(path);
+        Ok(())
+    }
+
+    pub fn kernel(&self, which: Which) -> Result<&Kernel> {
+        let found = self.kernels.iter().find(|(w, _)| *w == which);
+        found
+            .map(|(_, kernel)| kernel)
+            .context("the kernel was not prepared")
+    }
+
+    /// The machine of one boot.
+    pub fn machine(&self, boot: &Boot, cmdline: &str) -> Result<Machine> {
+        let kernel = self.kernel(boot.kernel)?;
+        let emulator = self.emulator.as_ref().context("QEMU was not prepared")?;
+        let console = step::boot_log(boot.name)?;
+        if let Vm::Tiny = boot.vm {
+            return Ok(Machine {
+                qemu: emulator.command(),
+                kernel: kernel.image(),
+                initrd: self
+                    .tiny
+                    .clone()
+                    .context("the initramfs was not prepared")?,
+                disk: None,
+                // Two last-level caches, and SMT.
+                smp: "8,sockets=2,cores=2,threads=2",
+                cmdline: cmdline.into(),
+                console,
+            });
+        }
+        let debian = self
+            .debian
+            .as_ref()
+            .context("the Debian root was not prepared")?;
+        let initrd = match boot.vm {
+            Vm::Override => debian.override_initrd(),
+            Vm::Drill(files) => {
+                let more = console.with_extension("initrd");
+                add(&debian.initrd(kernel), files, &more)?;
+                more
+            }
+            _ => debian.initrd(kernel),
+        };
+        Ok(Machine {
+            qemu: emulator.command(),
+            kernel: kernel.image(),
+            initrd,
+            disk: Some(debian.disk()),
+            smp: "4,sockets=2,cores=1,threads=2",
+            cmdline: format!(
+                "root=/dev/vda rw quiet udev.children_max=2 systemd.getty_auto=no {cmdline}"
+            ),
+            console,
+        })
+    }
+}
+
+/// An initramfs with more files: what comes later wins.
+fn add(initrd: &Path, files: fn(&mut Archive) -> Result<()>, to: &Path) -> Result<()> {
+    let mut data = fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
+    data.resize(data.len().next_multiple_of(4), 0);
+    let mut archive = Archive::default();
+    files(&mut archive)?;
+    data.extend(archive.finish());
+    fs::write(to, data).with_context(|| format!("cannot write {}", to.display()))
+}

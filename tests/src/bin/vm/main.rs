@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Boots scx_preload in virtual machines, to test it and to show it.
+
+mod apt;
+mod cache;
+mod cpio;
+mod debian;
+mod demo;
+mod drills;
+mod emulator;
+mod kernel;
+mod lab;
+mod programs;
+mod qemu;
+mod step;
+mod suites;
+mod tiny;
+mod unit;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Boot scx_preload in virtual machines (QEMU without KVM), to test it and to
+/// show it.
+///
+/// Debian's kernels, a Debian root and the images made of them are kept in
+/// $SCX_PRELOAD_CACHE, else $XDG_CACHE_HOME/scx_preload, else
+/// ~/.cache/scx_preload, and reused. They come from the mirror that the
+/// machine's own apt uses; its sources and lists are not touched. Logs of steps
+/// and consoles are in target/vm-logs.
+#[derive(Parser)]
+struct Args {
+    /// Update the package lists even if they are less than a week old.
+    #[arg(long, global = true)]
+    refresh: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Download and build all that the boots need.
+    Setup,
+    /// Run the tests; the last line is "N passed, N failed".
+    Test {
+        /// Only tests with this text in boot/suite/test; see `list`.
+        filter: Option<String>,
+        /// Run the workspace's unit tests first and count them.
+        #[arg(long)]
+        unit: bool,
+    },
+    /// Boot Debian from its dracut image and show the scheduler at work: first
+    /// the defaults, then an override.
+    Demo,
+    /// List all tests as boot/suite/test.
+    List,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("vm: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let args = Args::parse();
+    match args.verb {
+        Verb::Setup => suites::setup(args.refresh)?,
+        Verb::Demo => demo::run(args.refresh)?,
+        Verb::List => {
+            for planned in suites::plan("")? {
+                planned.tests.iter().for_each(|name| println!("{name}"));
+            }
+        }
+        Verb::Test { filter, unit } => {
+            return suites::run(args.refresh, unit, filter.as_deref().unwrap_or(""));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Boots a VM and follows its report.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use scx_preload_tests::Report;
+
+/// Longer than the guest's own limit for one test, and than a boot takes on a
+/// busy host.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// After the report's end nothing is left but to power off.
+const POWER_OFF: Duration = Duration::from_secs(30);
+
+/// Fixed addresses, and nothing that depends on the host's CPU; the report has
+/// a serial port of its own, which Debian's kernels have built in.
+const CMDLINE: &str = "console=ttyS0 8250.nr_uarts=2 nokaslr mitigations=off panic=-1";
+
+pub struct Machine {
+    pub qemu: Command,
+    pub kernel: PathBuf,
+    pub initrd: PathBuf,
+    pub disk: Option<PathBuf>,
+    pub smp: &'static str,
+    pub cmdline: String,
+    /// Log of the console.
+    pub console: PathBuf,
+}
+
+impl Machine {
+    /// Boots and hands over each report; fails if the report has no end.
+    pub fn boot(&mut self, mut on_report: impl FnMut(Report)) -> Result<()> {
+        let mut qemu = Qemu(self.spawn()?);
+        let reports = follow(qemu.0.stdout.take().context("QEMU has no stdout")?);
+        loop {
+            match reports.recv_timeout(SILENCE) {
+                Ok(Report::Done) => break,
+                Ok(report) => on_report(report),
+                Err(RecvTimeoutError::Timeout) => bail!("no report for {} s", SILENCE.as_secs()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = qemu.0.wait().context("cannot wait for QEMU")?;
+                    let said = fs::read_to_string(self.errors()).unwrap_or_default();
+                    bail!(
+                        "the machine stopped before its report's end (QEMU: {status}) {}",
+                        said.trim()
+                    );
+                }
+            }
+        }
+        // The channel closes with QEMU's end; if it does not, Drop kills it.
+        let _ = reports.recv_timeout(POWER_OFF);
+        Ok(())
+    }
+
+    fn errors(&self) -> PathBuf {
+        self.console.with_extension("qemu")
+    }
+
+    fn spawn(&mut self) -> Result<Child> {
+        let _ = fs::remove_file(&self.console);
+        let errors = File::create(self.errors())?;
+        let qemu = &mut self.qemu;
+        qemu.args([
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
+        .args([
+            "-machine",
+            "q35",
+            "-accel",
+            "tcg,thread=multi",
+            "-m",
+            "1536M",
+        ])
+        // Plain "max" gives each CPU a last-level cache of its own.
+        .args(["-cpu", "max,vendor=GenuineIntel", "-smp", self.smp])
+        .arg("-chardev")
+        .arg(format!("file,id=console,path={}", self.console.display()))
+        .args(["-chardev", "stdio,id=report,signal=off"])
+        .args(["-serial", "chardev:console", "-serial", "chardev:report"])
+        .arg("-kernel")
+        .arg(&self.kernel)
+        .arg("-initrd")
+        .arg(&self.initrd)
+        .arg("-append")
+        .arg(format!("{CMDLINE} {}", self.cmdline));
+        if let Some(disk) = &self.disk {
+            let disk = disk.display();
+            qemu.arg("-drive")
+                .arg(format!("file={disk},format=raw,if=virtio,snapshot=on"));
+        }
+        qemu.stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors);
+        // SAFETY: prctl(2) is async-signal-safe and touches no memory of ours.
+        unsafe {
+            // However we end, no QEMU stays behind.
+            qemu.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
+        }
+        qemu.spawn().context("cannot start QEMU")
+    }
+}
+
+struct Qemu(Child);
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn follow(port: ChildStdout) -> Receiver<Report> {
+    let (send, receive) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(port).lines().map_while(Result::ok) {
+            let line = line.trim();
+            let report = serde_json::from_str(line).unwrap_or_else(|_| Report::Text {
+                line: format!("unexpected on the report port: {line}"),
+            });
+            if send.send(report).is_err() {
+                break;
+            }
+        }
+    });
+    receive
+}

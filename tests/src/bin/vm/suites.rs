@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The table of boots, and the run through it.
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use scx_preload_tests::Report;
+
+use crate::cpio::Archive;
+use crate::lab::Lab;
+use crate::{drills, programs, step, unit};
+
+/// Which of the kernels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Which {
+    /// The newest that Debian's stable release can have, with sched_ext.
+    Newest,
+    /// Another one with sched_ext.
+    Other,
+    /// Debian stable's own, without sched_ext.
+    Stable,
+}
+
+/// Which machine, and what it boots from.
+pub enum Vm {
+    /// Our initramfs: the suites without a distribution around them.
+    Tiny,
+    /// A Debian root, from its dracut image.
+    Debian,
+    /// The same, made with an override as the administrator's object.
+    Override,
+    /// The plain one with files added.
+    Drill(fn(&mut Archive) -> Result<()>),
+}
+
+/// One boot of one VM and what is tested in it.
+pub struct Boot {
+    pub name: &'static str,
+    pub vm: Vm,
+    pub kernel: Which,
+    pub cmdline: &'static str,
+    /// As the guest knows them.
+    pub suites: &'static [&'static str],
+}
+
+const fn tiny(name: &'static str, kernel: Which, suites: &'static [&'static str]) -> Boot {
+    Boot {
+        name,
+        vm: Vm::Tiny,
+        kernel,
+        cmdline: "",
+        suites,
+    }
+}
+
+const fn debian(
+    name: &'static str,
+    cmdline: &'static str,
+    suites: &'static [&'static str],
+) -> Boot {
+    Boot {
+        name,
+        vm: Vm::Debian,
+        kernel: Which::Newest,
+        cmdline,
+        suites,
+    }
+}
+
+const fn drill(
+    name: &'static str,
+    files: fn(&mut Archive) -> Result<()>,
+    suites: &'static [&'static str],
+) -> Boot {
+    Boot {
+        name,
+        vm: Vm::Drill(files),
+        kernel: Which::Newest,
+        cmdline: "",
+        suites,
+    }
+}
+
+const BOOTS: &[Boot] = &[
+    tiny(
+        "newest",
+        Which::Newest,
+        &["smoke", "loader", "hooks", "sched", "hotplug"],
+    ),
+    tiny(
+        "other",
+        Which::Other,
+        &["smoke", "loader", "hooks", "sched", "hotplug"],
+    ),
+    debian("boot", "", &["boot"]),
+    debian("mode_off", "scx_preload.mode=off", &["boot_mode_off"]),
+    debian("rd_off", "rd.scx_preload=0", &["boot_rd_off"]),
+    drill(
+        "truncated_object",
+        drills::truncated_object,
+        &["boot_fallback"],
+    ),
+    drill("garbage_object", drills::garbage_object, &["boot_fallback"]),
+    drill("missing_object", drills::missing_object, &["boot_fallback"]),
+    drill(
+        "rejected_object",
+        drills::rejected_object,
+        &["boot_fallback"],
+    ),
+    drill("other_first", drills::other_first, &["boot_other_first"]),
+    Boot {
+        vm: Vm::Override,
+        ..debian("override", "", &["boot_override"])
+    },
+    Boot {
+        kernel: Which::Stable,
+        ..debian("no_sched_ext", "", &["boot_no_sched_ext"])
+    },
+];
+
+/// A boot with the full names of the tests that are due in it.
+pub struct Planned {
+    pub boot: &'static Boot,
+    pub tests: Vec<String>,
+}
+
+/// The boots that have tests with `filter` in their names.
+pub fn plan(filter: &str) -> Result<Vec<Planned>> {
+    let out = Command::new(programs::find("guest")?)
+        .arg("--list")
+        .output()
+        .context("cannot run guest")?;
+    let list = String::from_utf8(out.stdout).context("guest --list")?;
+    let mut plan = Vec::new();
+    for boot in BOOTS {
+        let mut tests = Vec::new();
+        for suite in boot.suites {
+            let of_suite = list.lines().filter(|l| l.starts_with(&format!("{suite}/")));
+            let names: Vec<_> = of_suite.map(|l| format!("{}/{l}", boot.name)).collect();
+            ensure!(
+                !names.is_empty(),
+                "boot {} wants the suite {suite}, which the guest has not",
+                boot.name
+            );
+            tests.extend(names.into_iter().filter(|name| name.contains(filter)));
+        }
+        if !tests.is_empty() {
+            plan.push(Planned { boot, tests });
+        }
+    }
+    Ok(plan)
+}
+
+#[derive(Default)]
+pub struct Tally {
+    pub passed: usize,
+    pub failed: usize,
+}
+
+pub fn setup(refresh: bool) -> Result<()> {
+    Lab::new(refresh)?.prepare(&BOOTS.iter().collect::<Vec<_>>())
+}
+
+pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
+    let mut tally = if unit { unit::run()? } else { Tally::default() };
+    let plan = plan(filter)?;
+    ensure!(!plan.is_empty(), "no test has {filter:?} in its name");
+    let mut lab = Lab::new(refresh)?;
+    lab.prepare(&plan.iter().map(|p| p.boot).collect::<Vec<_>>())?;
+    for planned in &plan {
+        run_boot(&lab, planned, filter, &mut tally)?;
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn run_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Result<()> {
+    let boot = planned.boot;
+    let cmdline = format!(
+        "scx_test.boot={} scx_test.suite={} scx_test.filter={filter} {}",
+        boot.name,
+        boot.suites.join(","),
+        boot.cmdline
+    );
+    println!(
+        "boot {}: Linux {}",
+        boot.name,
+        lab.kernel(boot.kernel)?.release
+    );
+    let start = Instant::now();
+    let mut due = planned.tests.clone();
+    let mut running = None;
+    let on_report = |report| match report {
+        Report::Start { name } => running = Some(name),
+        Report::Result { name, ms, error } => {
+            running = None;
+            due.retain(|d| *d != name);
+            show(&name, ms, error.as_deref(), tally);
+        }
+        Report::Text { line } => println!("  {line}"),
+        Report::Done => {}
+    };
+    let ended = lab
+        .machine(boot, &cmdline)
+        .and_then(|mut machine| machine.boot(on_report));
+    if let Err(e) = &ended {
+        tally.failed += 1;
+        println!("  FAIL  boot {}: {e:#}", boot.name);
+        if let Some(name) = running {
+            println!("        while {name} was running");
+        }
+    }
+    for name in due {
+        tally.failed += 1;
+        println!("  FAIL  {name}: no result");
+    }
+    let log = step::boot_log(boot.name)?;
+    println!(
+        "  {:.0} s, console: {}",
+        start.elapsed().as_secs_f32(),
+        log.display()
+    );
+    Ok(())
+}
+
+fn show(name: &str, ms: u64, error: Option<&str>, tally: &mut Tally) {
+    let Some(error) = error else {
+        tally.passed += 1;
+        return println!("  ok    {name} ({ms} ms)");
+    };
+    tally.failed += 1;
+    println!("  FAIL  {name} ({ms} ms)");
+    error.lines().for_each(|line| println!("        {line}"));
+}
