@@ -50,6 +50,11 @@ impl Hog {
         (0..count).map(|_| Self::start(kind)).collect()
     }
 
+    /// Changes its allowed CPUs.
+    pub fn allow(&self, cpus: impl IntoIterator<Item = usize>) -> Result<()> {
+        allow(self.0, cpus)
+    }
+
     /// CPU time so far.
     pub fn cpu_time(&self) -> Result<Duration> {
         let text = read(format!("/proc/{}/schedstat", self.0))?;
@@ -76,6 +81,14 @@ impl Hog {
     }
 }
 
+fn allow(pid: Pid, cpus: impl IntoIterator<Item = usize>) -> Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(cpu)?;
+    }
+    sched_setaffinity(pid, &set).context("cannot set the affinity")
+}
+
 impl Drop for Hog {
     fn drop(&mut self) {
         let _ = kill(self.0, Signal::SIGKILL);
@@ -97,11 +110,7 @@ impl Kind {
             }
         }
         if !self.cpus.is_empty() {
-            let mut set = CpuSet::new();
-            for &cpu in self.cpus {
-                set.set(cpu)?;
-            }
-            sched_setaffinity(Pid::from_raw(0), &set).context("cannot set the affinity")?;
+            allow(Pid::from_raw(0), self.cpus.iter().copied())?;
         }
         loop {
             let start = Instant::now();

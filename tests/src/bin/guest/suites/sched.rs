@@ -16,6 +16,7 @@ use crate::tests;
 pub const TESTS: &[Test] = tests![
     one_hog_a_cpu,
     no_cpu_idles_while_tasks_wait,
+    crowd_spreads_at_once,
     pinned_tasks_stay,
     pinned_and_free_tasks_share,
     weights_on_one_cpu,
@@ -84,6 +85,30 @@ fn no_cpu_idles_while_tasks_wait() -> Result<()> {
         .collect();
     // 300 ticks; the test itself and housekeeping leave a CPU for moments.
     ensure!(idle.iter().all(|ticks| *ticks < 15), "idle ticks: {idle:?}");
+    Ok(())
+}
+
+/// 8 hogs on one CPU, which may then go everywhere: as soon as one has to wait,
+/// an idle CPU is woken for it.
+fn crowd_spreads_at_once() -> Result<()> {
+    load(&[])?;
+    let hogs = Hog::start_many(
+        8,
+        Kind {
+            cpus: &[0],
+            ..Kind::default()
+        },
+    )?;
+    sleep(SECOND / 2);
+    for hog in &hogs {
+        hog.allow(0..8)?;
+    }
+    let shares = shares(&hogs, SECOND / 2)?;
+    // Idle CPUs come upon waiting tasks by chance too; they are not to wait for it.
+    let kicks = counter(&status()?, "kick_idle")?;
+    println!("{:.2?}, {kicks} kicks", secs(&shares));
+    ensure!(sum(&shares) > 0.8 * 8.0 * 0.5, "{:.2?}", secs(&shares));
+    ensure!(kicks >= 4, "{kicks} idle CPUs woken for 7 hogs");
     Ok(())
 }
 
