@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! QEMU, always trixie's. Before 8.1 emulated CPUs race with code that the
-//! kernel patches: half of the boots with bookworm's 7.2 die of "Oops: int3".
+//! QEMU, always trixie's. Emulated CPUs race with code that the kernel patches,
+//! as it does when sched_ext is enabled, and the machine dies of "Oops: int3":
+//! half of the boots with bookworm's 7.2, one in some dozens with 10.0.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

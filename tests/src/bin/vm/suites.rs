@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The table of boots, and the run through it.
 
+use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -152,7 +153,7 @@ pub fn plan(filter: &str) -> Result<Vec<Planned>> {
     Ok(plan)
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Tally {
     pub passed: usize,
     pub failed: usize,
@@ -179,7 +180,29 @@ pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
     })
 }
 
+/// A boot that the emulator ended does not count and is tried again, but not
+/// without end.
 fn run_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Result<()> {
+    const TRIES: usize = 3;
+    let before = *tally;
+    for left in (0..TRIES).rev() {
+        *tally = before;
+        try_boot(lab, planned, filter, tally)?;
+        if left == 0 || tally.failed == before.failed || !emulator_failed(planned.boot)? {
+            break;
+        }
+        println!("  \"Oops: int3\" is QEMU's failure, see emulator.rs: once more");
+    }
+    Ok(())
+}
+
+/// No code of ours can run the kernel into a breakpoint of its own.
+fn emulator_failed(boot: &Boot) -> Result<bool> {
+    let log = fs::read(step::boot_log(boot.name)?)?;
+    Ok(String::from_utf8_lossy(&log).contains("Oops: int3"))
+}
+
+fn try_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Result<()> {
     let boot = planned.boot;
     let cmdline = format!(
         "scx_test.boot={} scx_test.suite={} scx_test.filter={filter} {}",
