@@ -9,8 +9,13 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Dispatches of each CPU; a cache line each would cost more than it saves. */
-static u32 dispatches[PRELOAD_MAX_CPUS];
+/* Dispatches of this CPU: counted on each, so in memory that is its own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} preload_turns SEC(".maps");
 
 static s32 nth_other_llc(s32 cpu, u32 nth)
 {
@@ -56,16 +61,22 @@ s32 steal_llc(s32 cpu, u32 nth)
 	return -1;
 }
 
-/* Count a dispatch of @cpu: is it time to look beyond the own queues? */
-bool balance_due(s32 cpu)
+/*
+ * Count a dispatch. Every PRELOAD_BALANCE_INTERVAL of them it is time to look
+ * beyond the own queues: the answer is the turn's number, else 0.
+ */
+u32 balance_turn(void)
 {
-	return ++dispatches[cpu & (PRELOAD_MAX_CPUS - 1)] % PRELOAD_BALANCE_INTERVAL == 0;
+	u32 zero = 0, *turns = bpf_map_lookup_elem(&preload_turns, &zero);
+
+	if (!turns || ++*turns % PRELOAD_BALANCE_INTERVAL)
+		return 0;
+	return *turns / PRELOAD_BALANCE_INTERVAL;
 }
 
 /* Ask the hook; the answer is another LLC that exists, or -1. */
-s32 balance_llc(s32 cpu)
+s32 balance_llc(s32 cpu, u32 turn)
 {
-	u32 turn = dispatches[cpu & (PRELOAD_MAX_CPUS - 1)] / PRELOAD_BALANCE_INTERVAL;
 	s32 llc;
 
 	if (nr_llcs() < 2)

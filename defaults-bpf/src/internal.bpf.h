@@ -35,8 +35,8 @@ void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags);
 bool dispatch_overdue(s32 cpu);
 
 /* balance.bpf.c */
-bool balance_due(s32 cpu);
+u32 balance_turn(void);
 s32 steal_llc(s32 cpu, u32 nth);
-s32 balance_llc(s32 cpu);
+s32 balance_llc(s32 cpu, u32 turn);
 
 #endif

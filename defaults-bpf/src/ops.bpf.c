@@ -97,7 +97,7 @@ static bool earlier_head(u64 dsq, bool any, u64 *first)
 void __weak BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 {
 	bool runnable = prev && (prev->scx.flags & PRELOAD_TASK_QUEUED);
-	u32 own = cpu_llc_id(cpu), llc = own, nth;
+	u32 own = cpu_llc_id(cpu), llc = own, turn, nth;
 	bool any = false, pinned = false;
 	u64 first = 0, slice, key;
 	s32 other = -1;
@@ -107,12 +107,13 @@ void __weak BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 	if (earlier_head(PRELOAD_DSQ_CPU(cpu), any, &first))
 		any = pinned = true;
 
-	if (balance_due(cpu)) {
+	turn = balance_turn();
+	if (turn) {
 		if (dispatch_overdue(cpu)) {
 			preload_count(dispatch_overdue);
 			return;
 		}
-		other = balance_llc(cpu);
+		other = balance_llc(cpu, turn);
 	}
 	if (other >= 0) {
 		u64 behind = first - slice_ns;
