@@ -21,6 +21,7 @@ test: deps build
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	clang-format-19 --dry-run -Werror $$(git ls-files '*.bpf.[ch]')
 	shellcheck tests/install-deps initramfs/dracut/*/*.sh
 
 deps:
