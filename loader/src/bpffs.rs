@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
+use libbpf_rs::{ErrorKind, Link};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
@@ -72,6 +73,15 @@ pub fn require_root() -> Result<()> {
         Ok(())
     } else {
         Err(Error::NotRoot(DIR))
+    }
+}
+
+/// The pinned link, if there is one.
+pub fn open_link() -> Result<Option<Link>> {
+    match Link::open(LINK) {
+        Ok(link) => Ok(Some(link)),
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(Error::libbpf(format!("cannot open {LINK}"))(err)),
     }
 }
 

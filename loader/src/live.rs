@@ -8,7 +8,7 @@ use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::query::{
     LinkTypeInfo, MapInfoIter, ProgInfoIter, ProgInfoQueryOptions, ProgramInfo,
 };
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 use scx_preload_defaults::HOOKS;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -58,12 +58,8 @@ impl Live {
     /// Read the scheduler behind the pinned link; none if nothing is pinned.
     pub fn read() -> Result<Option<Self>> {
         bpffs::require_root()?;
-        let link = match Link::open(bpffs::LINK) {
-            Ok(link) => link,
-            Err(err) if err.kind() == libbpf_rs::ErrorKind::NotFound => return Ok(None),
-            Err(err) => {
-                return Err(Error::libbpf(format!("cannot open {}", bpffs::LINK))(err));
-            }
+        let Some(link) = bpffs::open_link()? else {
+            return Ok(None);
         };
         let info = link
             .info()

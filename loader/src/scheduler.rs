@@ -61,10 +61,7 @@ pub fn verify(source: &Source, settings: &[Setting]) -> Result<Object> {
 pub fn unload() -> Result<bool> {
     let before = SchedExt::read()?;
     let pins = PinDir::lock_existing()?.ok_or(Error::NotLoaded)?;
-    let link = Link::open(bpffs::LINK).map_err(|err| match err.kind() {
-        libbpf_rs::ErrorKind::NotFound => Error::NotLoaded,
-        _ => Error::libbpf(format!("cannot open {}", bpffs::LINK))(err),
-    })?;
+    let link = bpffs::open_link()?.ok_or(Error::NotLoaded)?;
     let ran = before.runs(OPS);
     if ran {
         link.detach()

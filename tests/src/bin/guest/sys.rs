@@ -74,3 +74,21 @@ pub fn wait_for(limit: Duration, mut what: impl FnMut() -> Result<()>) -> Result
         }
     }
 }
+
+/// Ends the scheduler as a person would, which leaves its maps to be read.
+pub fn end_with_sysrq() -> Result<()> {
+    fs::write("/proc/sysrq-trigger", "S")?;
+    wait_for(Duration::from_secs(10), || {
+        ensure!(scx_state()? == "disabled");
+        Ok(())
+    })
+}
+
+/// Takes CPUs on or off line, one after the other.
+pub fn set_online(cpus: impl IntoIterator<Item = usize>, online: bool) -> Result<()> {
+    for cpu in cpus {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/online");
+        fs::write(&path, if online { "1" } else { "0" }).context(path)?;
+    }
+    Ok(())
+}

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Test;
 use crate::hog::{Hog, Kind, ONLY, shares};
 use crate::preload::{OBJECTS, counter, hook, load, load_override, status, unload};
-use crate::sys::{read, wait_for};
+use crate::sys::{end_with_sysrq, set_online};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -113,23 +113,9 @@ fn mixed_load(window: Duration) -> Result<()> {
     Ok(())
 }
 
-fn set_online(cpu: usize, online: bool) -> Result<()> {
-    let path = format!("/sys/devices/system/cpu/cpu{cpu}/online");
-    fs::write(&path, if online { "1" } else { "0" }).context(path)
-}
-
 fn off_and_on(cpu: usize) -> Result<()> {
-    set_online(cpu, false)?;
-    set_online(cpu, true)
-}
-
-/// Ends the scheduler as a person would, which leaves its maps to be read.
-fn end_with_sysrq() -> Result<()> {
-    fs::write("/proc/sysrq-trigger", "S")?;
-    wait_for(Duration::from_secs(10), || {
-        ensure!(read("/sys/kernel/sched_ext/state")? == "disabled");
-        Ok(())
-    })
+    set_online([cpu], false)?;
+    set_online([cpu], true)
 }
 
 fn defaults_of_all_hooks_run() -> Result<()> {

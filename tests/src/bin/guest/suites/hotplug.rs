@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! CPUs come and go; the scheduler stays and its topology follows.
 
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::Test;
 use crate::hog::{Hog, Kind, shares};
 use crate::preload::{load, status};
+use crate::sys::set_online;
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -17,14 +17,6 @@ pub const TESTS: &[Test] = tests![
     a_whole_llc_goes_and_comes_back,
     loads_with_cpus_offline,
 ];
-
-fn set_online(cpus: impl IntoIterator<Item = usize>, online: bool) -> Result<()> {
-    for cpu in cpus {
-        let path = format!("/sys/devices/system/cpu/cpu{cpu}/online");
-        fs::write(&path, if online { "1" } else { "0" }).context(path)?;
-    }
-    Ok(())
-}
 
 /// Ours runs, and sees this many CPUs and CPUs in LLC 1.
 fn sees(online: u64, in_llc_1: u64) -> Result<()> {

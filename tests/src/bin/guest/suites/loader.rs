@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Test;
 use crate::preload::{OBJECTS, load, status, unload};
-use crate::sys::{SCX_PRELOAD, run, run_ok, scx_ops, scx_state};
+use crate::sys::{SCX_PRELOAD, end_with_sysrq, run, run_ok, scx_ops, scx_state};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -224,11 +224,7 @@ fn gives_way_to_another_scheduler() -> Result<()> {
 /// sysrq-S ends a scheduler; link and pin look as before.
 fn notices_sysrq() -> Result<()> {
     load(&[])?;
-    fs::write("/proc/sysrq-trigger", "S")?;
-    crate::sys::wait_for(std::time::Duration::from_secs(10), || {
-        ensure!(scx_state()? == "disabled");
-        Ok(())
-    })?;
+    end_with_sysrq()?;
     ensure!(fs::exists(PIN)?);
     let status = status()?;
     ensure!(
