@@ -17,15 +17,29 @@ struct {
 	__type(value, u32);
 } preload_turns SEC(".maps");
 
+static u32 llc_node(u32 llc)
+{
+	return preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].node;
+}
+
 static s32 nth_other_llc(s32 cpu, u32 nth)
 {
 	return (cpu_llc_id(cpu) + 1 + nth) % (nr_llcs() ?: 1);
 }
 
+/* First round the LLCs of the own node, then, if there are any, round the others. */
 s32 dfl_steal_llc(s32 cpu, u32 nth)
 {
-	preload_count(hooks[HOOK_STEAL_LLC].dfl);
-	return nth + 1 < nr_llcs() ? nth_other_llc(cpu, nth) : -1;
+	u32 others = nr_llcs() - 1, rounds = preload_topology.nr_nodes > 1 ? 2 : 1;
+	s32 llc;
+
+	preload_count_dfl(HOOK_STEAL_LLC);
+	if (nth >= others * rounds)
+		return -1;
+	llc = nth_other_llc(cpu, nth % others);
+	if (rounds > 1 && (nth < others) != (llc_node(llc) == cpu_node_id(cpu)))
+		return cpu_llc_id(cpu);
+	return llc;
 }
 
 s32 __weak hook_steal_llc(s32 cpu, u32 nth)
@@ -37,7 +51,7 @@ s32 dfl_balance_llc(s32 cpu, u32 turn)
 {
 	u32 others = nr_llcs() - 1;
 
-	preload_count(hooks[HOOK_BALANCE_LLC].dfl);
+	preload_count_dfl(HOOK_BALANCE_LLC);
 	return others ? nth_other_llc(cpu, turn % others) : -1;
 }
 
@@ -51,13 +65,13 @@ s32 steal_llc(s32 cpu, u32 nth)
 {
 	s32 llc;
 
-	preload_count(hooks[HOOK_STEAL_LLC].calls);
+	preload_count_rare(hooks[HOOK_STEAL_LLC].calls);
 	llc = hook_steal_llc(cpu, nth);
 	if (llc < 0)
 		return -1;
 	if (llc < nr_llcs())
 		return llc;
-	preload_count(hooks[HOOK_STEAL_LLC].bad);
+	preload_count_rare(hooks[HOOK_STEAL_LLC].bad);
 	return -1;
 }
 
@@ -81,12 +95,12 @@ s32 balance_llc(s32 cpu, u32 turn)
 
 	if (nr_llcs() < 2)
 		return -1;
-	preload_count(hooks[HOOK_BALANCE_LLC].calls);
+	preload_count_rare(hooks[HOOK_BALANCE_LLC].calls);
 	llc = hook_balance_llc(cpu, turn);
 	if (llc < 0 || llc == cpu_llc_id(cpu))
 		return -1;
 	if (llc < nr_llcs())
 		return llc;
-	preload_count(hooks[HOOK_BALANCE_LLC].bad);
+	preload_count_rare(hooks[HOOK_BALANCE_LLC].bad);
 	return -1;
 }

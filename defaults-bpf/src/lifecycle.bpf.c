@@ -8,7 +8,7 @@ char _license[] SEC("license") = "GPL";
 
 s32 dfl_init(void)
 {
-	preload_count(hooks[HOOK_INIT].dfl);
+	preload_count_dfl(HOOK_INIT);
 	return 0;
 }
 
@@ -19,7 +19,7 @@ s32 __weak hook_init(void)
 
 void dfl_exit(struct scx_exit_info *ei __arg_trusted)
 {
-	preload_count(hooks[HOOK_EXIT].dfl);
+	preload_count_dfl(HOOK_EXIT);
 }
 
 void __weak hook_exit(struct scx_exit_info *ei __arg_trusted)
@@ -29,7 +29,7 @@ void __weak hook_exit(struct scx_exit_info *ei __arg_trusted)
 
 void dfl_cpu_online(s32 cpu)
 {
-	preload_count(hooks[HOOK_CPU_ONLINE].dfl);
+	preload_count_dfl(HOOK_CPU_ONLINE);
 }
 
 void __weak hook_cpu_online(s32 cpu)
@@ -39,7 +39,7 @@ void __weak hook_cpu_online(s32 cpu)
 
 void dfl_cpu_offline(s32 cpu)
 {
-	preload_count(hooks[HOOK_CPU_OFFLINE].dfl);
+	preload_count_dfl(HOOK_CPU_OFFLINE);
 }
 
 void __weak hook_cpu_offline(s32 cpu)
@@ -52,7 +52,7 @@ void dfl_dump(void)
 	static char line[] = "LLC %llu: %llu CPUs, %llu queued, clock %llu ns";
 	s32 llc;
 
-	preload_count(hooks[HOOK_DUMP].dfl);
+	preload_count_dfl(HOOK_DUMP);
 	bpf_for(llc, 0, nr_llcs()) {
 		struct preload_llc *l = &preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)];
 		unsigned long long args[] = {

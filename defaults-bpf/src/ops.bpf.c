@@ -37,20 +37,60 @@ s32 __weak BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cp
 	return cpu;
 }
 
+extern const struct rq runqueues __ksym __weak;
+
+/* What dispatch has found to be due first. */
+struct next {
+	u64 place; /* virtual time, if any */
+	u32 llc; /* whose queue it waits in */
+	bool any;
+	bool pinned; /* it waits in the CPU's own queue instead */
+};
+
+/* Parts of callbacks: functions of their own, so that they are verified once. */
+s32 idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags);
+void look_here(s32 cpu, struct next *next __arg_nonnull);
+void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnull);
+bool keep(struct task_struct *prev __arg_trusted, s32 cpu, struct next *next __arg_nonnull);
+bool take(s32 cpu, struct next *next __arg_nonnull);
+void newidle(s32 cpu);
+
+/* Has @cpu, where a task is being enqueued, no other task to run? */
+static bool is_alone(s32 cpu)
+{
+	const struct rq *rq = NULL;
+
+	if (bpf_ksym_exists(&runqueues))
+		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	return rq && rq->nr_running == 1;
+}
+
 /*
- * A task that skipped select_cpu, or that had to give up its CPU, looks for an
- * idle one here. If that is not the one whose lock is held, the task goes to a
- * queue there and the CPU is woken: putting it on that CPU's local queue would
- * take a second lock.
+ * An idle CPU for a task that skipped select_cpu, or that had to give up @cpu. A
+ * wakeup queued to a CPU with nothing else to do stays there.
+ */
+s32 idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
+{
+	if (enq_flags & PRELOAD_ENQ_WAKEUP) {
+		if (is_alone(cpu))
+			return cpu;
+	} else if (p->nr_cpus_allowed == 1) {
+		return -1;
+	}
+	return idle_cpu(p, cpu, 0);
+}
+
+/*
+ * If the idle CPU is not the one whose lock is held, the task goes to a queue
+ * there and the CPU is woken: putting it on that CPU's local queue would take a
+ * second lock.
  */
 void __weak BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags)
 {
 	s32 cpu = scx_bpf_task_cpu(p), idle = -1;
 
-	if (!(enq_flags & PRELOAD_ENQ_CPU_SELECTED) &&
-	    (p->nr_cpus_allowed > 1 || (enq_flags & PRELOAD_ENQ_WAKEUP)))
-		idle = idle_cpu(p, cpu, 0);
-
+	if (!(enq_flags & PRELOAD_ENQ_CPU_SELECTED))
+		idle = idle_cpu_late(p, cpu, enq_flags);
 	if (idle == cpu) {
 		preload_count(wakeup_idle);
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu), enq_flags);
@@ -59,7 +99,7 @@ void __weak BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags
 
 	enqueue_task(p, idle >= 0 ? idle : cpu, enq_flags);
 	if (idle >= 0) {
-		preload_count(kick_idle);
+		preload_count_rare(kick_idle);
 		scx_bpf_kick_cpu(idle, PRELOAD_KICK_IDLE);
 	}
 }
@@ -73,141 +113,180 @@ static bool move_from_cpu(s32 cpu)
 {
 	if (!preload_dsq_move_to_local(PRELOAD_DSQ_CPU(cpu)))
 		return false;
-	preload_count(dispatch_cpu);
+	preload_count_rare(dispatch_cpu);
 	return true;
 }
 
-/* The virtual time of @dsq's first task, if that is before *@first. */
-static bool earlier_head(u64 dsq, bool any, u64 *first)
+/* Is the first task of @dsq due before what @next says? Then it says that. */
+static bool earlier_head(u64 dsq, struct next *next)
 {
 	struct task_struct *head = scx_bpf_dsq_peek(dsq);
 
-	if (!head || (any && !vtime_before(head->scx.dsq_vtime, *first)))
+	if (!head || (next->any && !vtime_before(head->scx.dsq_vtime, next->place)))
 		return false;
-	*first = head->scx.dsq_vtime;
+	next->place = head->scx.dsq_vtime;
+	next->any = true;
 	return true;
+}
+
+/* Look at the queues that @cpu runs from. */
+void look_here(s32 cpu, struct next *next __arg_nonnull)
+{
+	u32 llc = cpu_llc_id(cpu);
+
+	next->llc = llc;
+	next->any = next->pinned = false;
+	if (!earlier_head(PRELOAD_DSQ_LLC(llc), next) && llc_has_waiting(llc))
+		llc_drained(llc);
+	if (has_pinned(cpu) && earlier_head(PRELOAD_DSQ_CPU(cpu), next))
+		next->pinned = true;
+}
+
+/*
+ * Look at another LLC's queue. Its first task has to be a slice behind: moving
+ * one costs it its cache.
+ */
+void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnull)
+{
+	struct next behind = *next;
+	s32 llc = balance_llc(cpu, turn);
+
+	if (llc < 0)
+		return;
+	/* An LLC without waiting tasks has no time of its own: keep up. */
+	if (!next->any)
+		advance_clock(cpu_llc_id(cpu), preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].clock,
+			      PRELOAD_VTIME_WINDOW_NS);
+	behind.place -= slice_ns;
+	if (earlier_head(PRELOAD_DSQ_LLC(llc), &behind)) {
+		next->place = behind.place;
+		next->llc = llc;
+		next->any = true;
+		next->pinned = false;
+	}
+}
+
+/*
+ * Let @prev go on unless what waits is due before it. Returns whether it goes on.
+ */
+bool keep(struct task_struct *prev __arg_trusted, s32 cpu, struct next *next __arg_nonnull)
+{
+	u64 slice = task_slice(prev, cpu), key = task_key(prev, cpu, slice, 0);
+
+	if (next->any) {
+		if (!vtime_before(key, next->place))
+			return false;
+		advance_clock(cpu_llc_id(cpu), key, PRELOAD_VTIME_WINDOW_NS);
+	}
+	prev->scx.slice = slice;
+	prev->scx.dsq_vtime = key;
+	preload_count(dispatch_keep);
+	return true;
+}
+
+/*
+ * Take what @next says. Heads are looked at without a lock; if one has gone by
+ * now, the next of its queue or another will do.
+ */
+bool take(s32 cpu, struct next *next __arg_nonnull)
+{
+	u32 own = cpu_llc_id(cpu);
+
+	if (next->llc != own && move_from_llc(next->llc)) {
+		preload_count_rare(balance_pull);
+		return true;
+	}
+	if (next->pinned && move_from_cpu(cpu))
+		return true;
+	if (move_from_llc(own)) {
+		preload_count(dispatch_llc);
+		return true;
+	}
+	return !next->pinned && has_pinned(cpu) && move_from_cpu(cpu);
+}
+
+/* Nothing waits near @cpu: take what waits elsewhere, or go idle. */
+void newidle(s32 cpu)
+{
+	s32 llc;
+	u32 nth;
+
+	bpf_for(nth, 0, 2 * nr_llcs()) {
+		llc = steal_llc(cpu, nth);
+		if (llc < 0)
+			return;
+		if (llc_has_waiting(llc) && move_from_llc(llc)) {
+			preload_count_rare(newidle_steal);
+			return;
+		}
+	}
 }
 
 /*
  * Who runs next on @cpu: the first of its own queue, of its LLC's, of another
  * LLC's where tasks have waited longer, or the running task, whichever is
- * earliest. Heads are peeked at without a lock; if one has gone by the time
- * that it is taken, the next of its queue is as good.
+ * earliest.
  */
 void __weak BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 {
 	bool runnable = prev && (prev->scx.flags & PRELOAD_TASK_QUEUED);
-	u32 own = cpu_llc_id(cpu), llc = own, turn, nth;
-	bool any = false, pinned = false;
-	u64 first = 0, slice, key;
-	s32 other = -1;
+	struct next next = {};
+	u32 turn;
 
-	if (earlier_head(PRELOAD_DSQ_LLC(own), false, &first))
-		any = true;
-	if (earlier_head(PRELOAD_DSQ_CPU(cpu), any, &first))
-		any = pinned = true;
-
+	look_here(cpu, &next);
 	turn = balance_turn();
 	if (turn) {
-		if (dispatch_overdue(cpu)) {
-			preload_count(dispatch_overdue);
+		if (dispatch_overdue(cpu))
 			return;
-		}
-		other = balance_llc(cpu, turn);
-	}
-	if (other >= 0) {
-		u64 behind = first - slice_ns;
-
-		/* An LLC without waiting tasks has no time of its own: keep up. */
-		if (!any)
-			advance_clock(own, preload_llcs[other & (PRELOAD_MAX_LLCS - 1)].clock,
-				      PRELOAD_VTIME_WINDOW_NS);
-		if (earlier_head(PRELOAD_DSQ_LLC(other), any, &behind)) {
-			first = behind;
-			llc = other;
-			any = true;
-			pinned = false;
-		}
+		look_elsewhere(cpu, turn, &next);
 	}
 
-	if (runnable) {
-		slice = task_slice(prev, cpu);
-		key = task_key(prev, cpu, slice, 0);
-		if (!any || vtime_before(key, first)) {
-			if (any)
-				advance_clock(own, key, PRELOAD_VTIME_WINDOW_NS);
-			prev->scx.slice = slice;
-			preload_count(dispatch_keep);
-			return;
-		}
-	}
-
-	if (any) {
-		advance_clock(own, first, runnable ? PRELOAD_VTIME_WINDOW_NS : slice_ns);
-		if (llc != own && move_from_llc(llc)) {
-			preload_count(balance_pull);
-			return;
-		}
-		if (pinned && move_from_cpu(cpu))
-			return;
-		if (move_from_llc(own)) {
-			preload_count(dispatch_llc);
-			return;
-		}
-		if (!pinned && move_from_cpu(cpu))
-			return;
-	}
-	if (runnable)
+	if (runnable && keep(prev, cpu, &next))
 		return;
-
-	bpf_for(nth, 0, nr_llcs()) {
-		other = steal_llc(cpu, nth);
-		if (other < 0)
+	if (next.any) {
+		advance_clock(cpu_llc_id(cpu), next.place,
+			      runnable ? PRELOAD_VTIME_WINDOW_NS : slice_ns);
+		if (take(cpu, &next))
 			return;
-		if (move_from_llc(other)) {
-			preload_count(newidle_steal);
-			return;
-		}
 	}
+	if (!runnable && nr_llcs() > 1)
+		newidle(cpu);
 }
 
 s32 __weak BPF_STRUCT_OPS_SLEEPABLE(preload_init_task, struct task_struct *p,
 				    struct scx_init_task_args *args)
 {
-	task_start(p);
+	p->scx.dsq_vtime = task_start(p);
 	return 0;
 }
 
 void __weak BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_online, s32 cpu)
 {
 	topology_refresh();
-	create_queues();
-	preload_count(hooks[HOOK_CPU_ONLINE].calls);
+	preload_count_rare(hooks[HOOK_CPU_ONLINE].calls);
 	hook_cpu_online(cpu);
 }
 
 void __weak BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_offline, s32 cpu)
 {
 	topology_cpu_offline(cpu);
-	preload_count(hooks[HOOK_CPU_OFFLINE].calls);
+	preload_count_rare(hooks[HOOK_CPU_OFFLINE].calls);
 	hook_cpu_offline(cpu);
 }
 
 void __weak BPF_STRUCT_OPS(preload_dump, struct scx_dump_ctx *dctx)
 {
-	preload_count(hooks[HOOK_DUMP].calls);
+	preload_count_rare(hooks[HOOK_DUMP].calls);
 	hook_dump();
 }
 
 s32 __weak BPF_STRUCT_OPS_SLEEPABLE(preload_init)
 {
-	s32 err;
+	s32 err = topology_refresh();
 
-	topology_refresh();
-	err = create_queues();
 	if (err)
 		return err;
-	preload_count(hooks[HOOK_INIT].calls);
+	preload_count_rare(hooks[HOOK_INIT].calls);
 	err = hook_init();
 	return err > 0 ? -EINVAL : err;
 }
@@ -216,7 +295,7 @@ void __weak BPF_STRUCT_OPS_SLEEPABLE(preload_exit, struct scx_exit_info *ei)
 {
 	preload_exit_info.kind = ei->kind;
 	preload_exit_info.code = ei->exit_code;
-	preload_count(hooks[HOOK_EXIT].calls);
+	preload_count_rare(hooks[HOOK_EXIT].calls);
 	hook_exit(ei);
 }
 

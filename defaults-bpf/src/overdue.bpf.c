@@ -27,6 +27,7 @@ bool dispatch_overdue(s32 cpu)
 {
 	const struct list_head *first;
 	const struct task_struct *oldest;
+	const struct scx_dispatch_q *waits;
 	struct task_struct *p;
 	struct bpf_iter_scx_dsq it;
 	const struct rq *rq;
@@ -41,15 +42,18 @@ bool dispatch_overdue(s32 cpu)
 	first = rq->scx.runnable_list.next;
 	if (first == &rq->scx.runnable_list)
 		return false;
-	oldest = (void *)first - bpf_core_field_offset(struct task_struct, scx.runnable_node);
-	if (bpf_jiffies64() - BPF_CORE_READ(oldest, scx.runnable_at) <= overdue_ticks)
+	oldest = bpf_rdonly_cast(
+		(void *)first - bpf_core_field_offset(struct task_struct, scx.runnable_node),
+		bpf_core_type_id_kernel(struct task_struct));
+	if (bpf_jiffies64() - oldest->scx.runnable_at <= overdue_ticks)
 		return false;
 
 	/* On a local queue it is next already; on none, it is being moved. */
-	dsq = BPF_CORE_READ(oldest, scx.dsq, id);
-	if (!BPF_CORE_READ(oldest, scx.dsq) || (dsq & PRELOAD_DSQ_BUILTIN))
+	waits = oldest->scx.dsq;
+	if (!waits || (waits->id & PRELOAD_DSQ_BUILTIN))
 		return false;
-	p = bpf_task_from_pid(BPF_CORE_READ(oldest, pid));
+	dsq = waits->id;
+	p = bpf_task_from_pid(oldest->pid);
 	if (!p)
 		return false;
 	/* The iterator names the queue; the task need not be where it stands. */
@@ -57,5 +61,7 @@ bool dispatch_overdue(s32 cpu)
 		moved = scx_bpf_dsq_move(&it, p, PRELOAD_DSQ_LOCAL, 0);
 	bpf_iter_scx_dsq_destroy(&it);
 	bpf_task_release(p);
+	if (moved)
+		preload_count_rare(dispatch_overdue);
 	return moved;
 }

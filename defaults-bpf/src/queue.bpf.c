@@ -21,6 +21,11 @@ const volatile u64 slice_ns = 5 * NSEC_PER_MSEC;
 /* How far a task that did not sleep may be from the clock, in its slices. */
 #define LAG_SLICES 40
 
+/* Not in BTF: the kernel's priorities below it are RT and deadline. */
+#define MAX_RT_PRIO 100
+
+extern const struct rq runqueues __ksym __weak;
+
 struct task_data {
 	u64 vtime; /* virtual time used, ns */
 	u64 charged; /* sum_exec_runtime up to which it is charged, ns */
@@ -63,7 +68,7 @@ static bool in_window(u64 vtime, u64 around)
 
 s32 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 {
-	preload_count(hooks[HOOK_TASK_QUEUE].dfl);
+	preload_count_dfl(HOOK_TASK_QUEUE);
 	return cpu_llc_id(cpu);
 }
 
@@ -74,7 +79,7 @@ s32 __weak hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 
 u64 dfl_task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 {
-	preload_count(hooks[HOOK_TASK_SLICE].dfl);
+	preload_count_dfl(HOOK_TASK_SLICE);
 	return slice_ns;
 }
 
@@ -85,7 +90,7 @@ u64 __weak hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 
 u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags)
 {
-	preload_count(hooks[HOOK_TASK_VTIME].dfl);
+	preload_count_dfl(HOOK_TASK_VTIME);
 	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && vtime_before(vtime, clock - slice_ns))
 		return clock - slice_ns;
 	return vtime;
@@ -100,7 +105,7 @@ u64 dfl_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used)
 {
 	u32 weight = p->scx.weight ?: 1;
 
-	preload_count(hooks[HOOK_TASK_CHARGE].dfl);
+	preload_count_dfl(HOOK_TASK_CHARGE);
 	return used * 100 / weight * cpu_capacity(cpu) / 1024;
 }
 
@@ -111,7 +116,7 @@ u64 __weak hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 us
 
 u64 dfl_init_task(struct task_struct *p __arg_trusted, u64 vtime)
 {
-	preload_count(hooks[HOOK_INIT_TASK].dfl);
+	preload_count_dfl(HOOK_INIT_TASK);
 	return vtime;
 }
 
@@ -120,26 +125,17 @@ u64 __weak hook_init_task(struct task_struct *p __arg_trusted, u64 vtime)
 	return dfl_init_task(p, vtime);
 }
 
-/* Start @p's account. Without memory for it the task runs at its queue's clock. */
-void task_start(struct task_struct *p __arg_trusted)
+/* The virtual time that @p starts with, for its account, see task_key(). */
+u64 task_start(struct task_struct *p __arg_trusted)
 {
 	u64 clock = llc_of(scx_bpf_task_cpu(p))->clock, vtime;
-	struct task_data *data;
 
-	preload_count(hooks[HOOK_INIT_TASK].calls);
+	preload_count_rare(hooks[HOOK_INIT_TASK].calls);
 	vtime = hook_init_task(p, clock);
-	if (!in_window(vtime, clock)) {
-		preload_count(hooks[HOOK_INIT_TASK].bad);
-		vtime = clock;
-	}
-
-	data = bpf_task_storage_get(&preload_tasks, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!data) {
-		preload_count(no_storage);
-		return;
-	}
-	data->vtime = vtime;
-	data->charged = p->se.sum_exec_runtime;
+	if (in_window(vtime, clock))
+		return vtime;
+	preload_count_rare(hooks[HOOK_INIT_TASK].bad);
+	return clock;
 }
 
 u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu)
@@ -150,7 +146,7 @@ u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 	slice = hook_task_slice(p, cpu);
 	if (slice && slice <= PRELOAD_SLICE_MAX_NS)
 		return slice;
-	preload_count(hooks[HOOK_TASK_SLICE].bad);
+	preload_count_rare(hooks[HOOK_TASK_SLICE].bad);
 	return slice_ns;
 }
 
@@ -168,7 +164,7 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu)
 	preload_count(hooks[HOOK_TASK_CHARGE].calls);
 	virtual = hook_task_charge(p, cpu, used);
 	if (virtual > PRELOAD_VTIME_WINDOW_NS) {
-		preload_count(hooks[HOOK_TASK_CHARGE].bad);
+		preload_count_rare(hooks[HOOK_TASK_CHARGE].bad);
 		virtual = used;
 	}
 	data->vtime += virtual;
@@ -176,6 +172,9 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu)
 
 /*
  * Charge @p and give its place in the queue near @cpu.
+ *
+ * Its account begins here, the first time that it has to wait: most tasks of a
+ * shell script never do. For what it ran until then it pays up to one slice.
  *
  * Its virtual time is kept near the clock. A sleeper that ran on idle CPUs was
  * never charged; charged for all of it now, it would wait until the others have
@@ -185,12 +184,17 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu)
 u64 task_key(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags)
 {
 	u64 clock = llc_of(cpu)->clock, earliest, latest, key;
+	u64 used = p->se.sum_exec_runtime;
+	struct task_data start = {
+		.vtime = p->scx.dsq_vtime,
+		.charged = used < slice_ns ? 0 : used - slice_ns,
+	};
 	u32 weight = p->scx.weight ?: 1;
 	struct task_data *data;
 
-	data = bpf_task_storage_get(&preload_tasks, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	data = bpf_task_storage_get(&preload_tasks, p, &start, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!data) {
-		preload_count(no_storage);
+		preload_count_rare(no_storage);
 		return clock;
 	}
 
@@ -205,14 +209,51 @@ u64 task_key(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_fl
 	preload_count(hooks[HOOK_TASK_VTIME].calls);
 	key = hook_task_vtime(p, data->vtime, clock, enq_flags);
 	if (!in_window(key, clock)) {
-		preload_count(hooks[HOOK_TASK_VTIME].bad);
+		preload_count_rare(hooks[HOOK_TASK_VTIME].bad);
 		key = clock;
 	}
 	return key;
 }
 
+bool dfl_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead)
+{
+	preload_count_dfl(HOOK_TASK_PREEMPT);
+	return ahead >= slice_ns / 2;
+}
+
+bool __weak hook_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead)
+{
+	return dfl_task_preempt(p, cpu, ahead);
+}
+
+/*
+ * Should @p, whose place is @key, run before the task that runs on @cpu has used
+ * up its slice? That one's place was @scx.dsq_vtime when it was chosen; what it
+ * has run since brings it closer to its end, and is added.
+ */
+bool preempts(struct task_struct *p __arg_trusted, s32 cpu, u64 key)
+{
+	const struct rq *rq = NULL;
+	const struct task_struct *curr;
+	u64 place, left;
+
+	if (bpf_ksym_exists(&runqueues))
+		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	if (!rq)
+		return false;
+	curr = rq->curr;
+	if (curr->prio < MAX_RT_PRIO || !curr->pid)
+		return false;
+	left = curr->scx.slice;
+	place = curr->scx.dsq_vtime + (left < slice_ns ? slice_ns - left : 0);
+	if (!vtime_before(key, place))
+		return false;
+	preload_count_rare(hooks[HOOK_TASK_PREEMPT].calls);
+	return hook_task_preempt(p, cpu, place - key);
+}
+
 /* The LLC whose queue @p goes to: the hook's, if @p can run there. */
-static u32 task_llc(struct task_struct *p, s32 cpu)
+u32 task_llc(struct task_struct *p __arg_trusted, s32 cpu)
 {
 	const struct cpumask *cpus;
 	s32 llc;
@@ -226,8 +267,22 @@ static u32 task_llc(struct task_struct *p, s32 cpu)
 		if (cpus && bpf_cpumask_intersects(cpus, p->cpus_ptr))
 			return llc;
 	}
-	preload_count(hooks[HOOK_TASK_QUEUE].bad);
+	preload_count_rare(hooks[HOOK_TASK_QUEUE].bad);
 	return cpu_llc_id(cpu);
+}
+
+/*
+ * May @cpu's own queue have tasks? Most never have any, and a look at a queue
+ * costs a search for it. Both the flag and the queue are filled, and the flag is
+ * cleared, under the lock of @cpu's run queue.
+ */
+bool has_pinned(s32 cpu)
+{
+	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+
+	if (c->pinned && !scx_bpf_dsq_nr_queued(PRELOAD_DSQ_CPU(cpu)))
+		c->pinned = 0;
+	return c->pinned;
 }
 
 /*
@@ -236,33 +291,36 @@ static u32 task_llc(struct task_struct *p, s32 cpu)
  */
 void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 {
+	u32 llc;
 	u64 dsq, slice = task_slice(p, cpu), key = task_key(p, cpu, slice, enq_flags);
 
+	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && cpu == scx_bpf_task_cpu(p) &&
+	    preempts(p, cpu, key)) {
+		preload_count_rare(wakeup_preempt);
+		p->scx.dsq_vtime = key;
+		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, slice, enq_flags | PRELOAD_ENQ_PREEMPT);
+		return;
+	}
 	if (p->nr_cpus_allowed == 1) {
-		preload_count(enqueue_cpu);
+		preload_count_rare(enqueue_cpu);
+		preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].pinned = 1;
 		dsq = PRELOAD_DSQ_CPU(cpu);
 	} else {
 		preload_count(enqueue_llc);
-		dsq = PRELOAD_DSQ_LLC(task_llc(p, cpu));
+		llc = task_llc(p, cpu);
+		dsq = PRELOAD_DSQ_LLC(llc);
+		if (!llc_has_waiting(llc))
+			preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].waiting = 1;
 	}
 	preload_dsq_insert_vtime(p, dsq, slice, key, enq_flags);
 }
 
-/* Make the queues that the topology asks for; those that exist stay. */
-s32 create_queues(void)
+/* Make the queues that tasks of @cpu wait in; those that exist stay. */
+s32 create_queues(s32 cpu)
 {
-	s32 i, err;
+	s32 err = scx_bpf_create_dsq(PRELOAD_DSQ_CPU(cpu), cpu_node_id(cpu));
 
-	bpf_for(i, 0, nr_cpu_ids()) {
-		err = scx_bpf_create_dsq(PRELOAD_DSQ_CPU(i), cpu_node_id(i));
-		if (err && err != -EEXIST)
-			return err;
-	}
-	bpf_for(i, 0, nr_llcs()) {
-		err = scx_bpf_create_dsq(PRELOAD_DSQ_LLC(i),
-					 preload_llcs[i & (PRELOAD_MAX_LLCS - 1)].node);
-		if (err && err != -EEXIST)
-			return err;
-	}
-	return 0;
+	if (!err || err == -EEXIST)
+		err = scx_bpf_create_dsq(PRELOAD_DSQ_LLC(cpu_llc_id(cpu)), cpu_node_id(cpu));
+	return err == -EEXIST ? 0 : err;
 }

@@ -25,7 +25,7 @@ extern const struct rq runqueues __ksym __weak;
 
 u64 dfl_cpu_capacity(s32 cpu)
 {
-	preload_count(hooks[HOOK_CPU_CAPACITY].dfl);
+	preload_count_dfl(HOOK_CPU_CAPACITY);
 	return scx_bpf_cpuperf_cap(cpu);
 }
 
@@ -34,20 +34,20 @@ u64 __weak hook_cpu_capacity(s32 cpu)
 	return dfl_cpu_capacity(cpu);
 }
 
-static u16 bounded_capacity(s32 cpu)
+u16 bounded_capacity(s32 cpu)
 {
 	u64 capacity;
 
-	preload_count(hooks[HOOK_CPU_CAPACITY].calls);
+	preload_count_rare(hooks[HOOK_CPU_CAPACITY].calls);
 	capacity = hook_cpu_capacity(cpu);
 	if (capacity >= 1 && capacity <= 1024)
 		return capacity;
-	preload_count(hooks[HOOK_CPU_CAPACITY].bad);
+	preload_count_rare(hooks[HOOK_CPU_CAPACITY].bad);
 	return 1024;
 }
 
 /* A kernel without scheduling domains (one CPU, or very early) has one LLC. */
-static u32 llc_index(s32 cpu)
+u32 llc_index(s32 cpu)
 {
 	const int *id_ptr = NULL;
 	u32 id, index;
@@ -77,7 +77,7 @@ static u32 llc_index(s32 cpu)
  * is known by its name, as the values of the SD_* flags are not in BTF and move
  * between versions. Nor is the span: it is the mask right behind the struct.
  */
-static s32 core_of(s32 cpu)
+s32 core_of(s32 cpu)
 {
 	const struct sched_domain *sd;
 	const unsigned long *span;
@@ -107,7 +107,7 @@ static s32 core_of(s32 cpu)
 }
 
 /* Take @cpu out of, or into, the mask of @llc. */
-static void llc_mask_set(u32 llc, s32 cpu, bool set)
+void llc_mask_set(u32 llc, s32 cpu, bool set)
 {
 	struct preload_llc_mask *slot;
 	struct bpf_cpumask *mask;
@@ -146,62 +146,77 @@ void topology_cpu_offline(s32 cpu)
 	llc_mask_set(cpu_llc_id(cpu), cpu, false);
 }
 
+/* Forget @cpu before the tables are filled again. */
+void topology_reset_cpu(s32 cpu)
+{
+	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+	s32 node = scx_bpf_cpu_node(cpu);
+
+	topology_cpu_offline(cpu);
+	c->core = c->smt_next = cpu;
+	c->capacity = c->capacity ?: 1024;
+	c->node = node < 0 ? 0 : node;
+}
+
+/*
+ * Read what the kernel says about @cpu, which is online, and make the queues that
+ * it needs. Returns a negative errno if it has no queue.
+ */
+s32 topology_add_cpu(s32 cpu)
+{
+	struct preload_topology *t = &preload_topology;
+	struct preload_cpu *first, *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+	struct preload_llc *l;
+
+	c->llc = llc_index(cpu);
+	c->capacity = bounded_capacity(cpu);
+	c->core = core_of(cpu);
+	first = &preload_cpus[c->core & (PRELOAD_MAX_CPUS - 1)];
+	if (first != c) {
+		c->smt_next = first->smt_next;
+		first->smt_next = cpu;
+	} else {
+		t->nr_cores++;
+	}
+	if (c->node >= t->nr_nodes)
+		t->nr_nodes = c->node + 1;
+	l = &preload_llcs[cpu_llc_id(cpu)];
+	l->nr_cpus++;
+	l->node = c->node;
+	llc_mask_set(cpu_llc_id(cpu), cpu, true);
+	c->online = 1;
+	t->nr_online++;
+	return create_queues(cpu);
+}
+
 /*
  * Read everything again. Hotplug renumbers LLCs on older kernels and gives a
  * freed number to another LLC on newer ones, so that the news about one CPU can
- * change the entries of others.
+ * change the entries of others. Returns a negative errno if a CPU has no queue.
  */
-void topology_refresh(void)
+s32 topology_refresh(void)
 {
 	const struct cpumask *online = scx_bpf_get_online_cpumask();
-	u32 nr_nodes = 1, nr_cores = 0, nr_online = 0;
-	s32 cpu;
+	const struct cpumask *possible = scx_bpf_get_possible_cpumask();
+	struct preload_topology *t = &preload_topology;
+	s32 cpu, err = 0;
 
-	preload_topology.nr_cpu_ids = scx_bpf_nr_cpu_ids();
-	if (preload_topology.nr_cpu_ids > PRELOAD_MAX_CPUS)
-		preload_topology.nr_cpu_ids = PRELOAD_MAX_CPUS;
+	t->nr_cpu_ids = scx_bpf_nr_cpu_ids();
+	if (t->nr_cpu_ids > PRELOAD_MAX_CPUS)
+		t->nr_cpu_ids = PRELOAD_MAX_CPUS;
+	t->nr_possible = bpf_cpumask_weight(possible);
 
-	bpf_for(cpu, 0, preload_topology.nr_cpu_ids) {
-		struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
-
-		if (c->online)
-			topology_cpu_offline(cpu);
-		c->core = c->smt_next = cpu;
-		c->capacity = c->capacity ?: 1024;
+	bpf_for(cpu, 0, t->nr_cpu_ids) {
+		topology_reset_cpu(cpu);
 	}
-
-	bpf_for(cpu, 0, preload_topology.nr_cpu_ids) {
-		struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
-		struct preload_cpu *first;
-		s32 node = scx_bpf_cpu_node(cpu);
-
-		c->node = node < 0 ? 0 : node;
-		if (!bpf_cpumask_test_cpu(cpu, online))
-			continue;
-
-		c->llc = llc_index(cpu);
-		c->capacity = bounded_capacity(cpu);
-		c->core = core_of(cpu);
-		first = &preload_cpus[c->core & (PRELOAD_MAX_CPUS - 1)];
-		if (first != c) {
-			c->smt_next = first->smt_next;
-			first->smt_next = cpu;
-		} else {
-			nr_cores++;
-		}
-		if (c->node >= nr_nodes)
-			nr_nodes = c->node + 1;
-		preload_llcs[cpu_llc_id(cpu)].nr_cpus++;
-		preload_llcs[cpu_llc_id(cpu)].node = c->node;
-		llc_mask_set(cpu_llc_id(cpu), cpu, true);
-		c->online = 1;
-		nr_online++;
+	t->nr_cores = 0;
+	bpf_for(cpu, 0, t->nr_cpu_ids) {
+		if (bpf_cpumask_test_cpu(cpu, online))
+			err = topology_add_cpu(cpu) ?: err;
 	}
+	if (!t->nr_llcs)
+		t->nr_llcs = 1;
+	scx_bpf_put_cpumask(possible);
 	scx_bpf_put_cpumask(online);
-
-	if (!preload_topology.nr_llcs)
-		preload_topology.nr_llcs = 1;
-	preload_topology.nr_nodes = nr_nodes;
-	preload_topology.nr_cores = nr_cores;
-	preload_topology.nr_online = nr_online;
+	return err;
 }

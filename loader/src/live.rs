@@ -103,12 +103,14 @@ impl Live {
             .enumerate()
             .map(|(n, hook)| {
                 let count = |name| number(hook_counters.get(n).and_then(|h| h.get(name)).cloned());
+                let (overridden, calls) = (overridden >> n & 1 == 1, count("calls"));
                 Hook {
                     name: hook.name,
-                    overridden: overridden >> n & 1 == 1,
+                    overridden,
                     file: files.get(hook.name).cloned(),
-                    calls: count("calls"),
-                    dfl: count("dfl"),
+                    calls,
+                    // Counted for an override only: without one they are the same.
+                    dfl: if overridden { count("dfl") } else { calls },
                     bad: count("bad"),
                 }
             })

@@ -35,9 +35,12 @@
 
 #include "contract.bpf.h"
 
-/* libbpf before 1.4 does not have it. */
+/* libbpf before 1.4 does not have them. */
 #ifndef __arg_trusted
 #define __arg_trusted __attribute__((btf_decl_tag("arg:trusted")))
+#endif
+#ifndef __arg_nonnull
+#define __arg_nonnull __attribute__((btf_decl_tag("arg:nonnull")))
 #endif
 
 /*
@@ -54,10 +57,12 @@
 /* Index of each hook's counters; the enumerators are the hooks' names. */
 enum preload_hook {
 	HOOK_PICK_IDLE_CPU,
+	HOOK_LEAVE_LLC,
 	HOOK_TASK_QUEUE,
 	HOOK_TASK_SLICE,
 	HOOK_TASK_VTIME,
 	HOOK_TASK_CHARGE,
+	HOOK_TASK_PREEMPT,
 	HOOK_STEAL_LLC,
 	HOOK_BALANCE_LLC,
 	HOOK_CPU_CAPACITY,
@@ -86,14 +91,33 @@ enum preload_hook {
  * those kfuncs do); the task is put on it at once. Negative: none; the task is
  * queued. A CPU that does not exist or that @p may not use counts as bad and
  * as none.
- * Default: dfl_pick_idle_cpu(): within prev_cpu's LLC a whole idle core, then
- * prev_cpu, then any idle CPU; then the same outside of the LLC.
+ * Default: dfl_pick_idle_cpu(): prev_cpu if its whole core is idle; within its LLC
+ * a whole idle core, then prev_cpu, then any idle CPU; then the same in its node
+ * and everywhere. A waker about to sleep (SCX_WAKE_SYNC) in another LLC draws the
+ * task to an idle CPU of its own.
  * Kernel: select_idle_sibling() in kernel/sched/fair.c; scx_select_cpu_dfl() in
  * kernel/sched/ext/idle.c.
  */
 s32 __preload_hook hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu,
 				      u64 wake_flags);
 s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
+
+/**
+ * hook_leave_llc() - trade a warm cache for a core of one's own
+ * @p: the task
+ * @prev_cpu: the CPU that it ran on last
+ *
+ * When: from dfl_pick_idle_cpu(), on a machine with SMT and more than one LLC,
+ * when prev_cpu's LLC has no wholly idle core.
+ * May call: scx_bpf_get_idle_cpumask() and its like.
+ * Returns: true to look for a wholly idle core everywhere before an idle sibling
+ * in prev_cpu's LLC is taken; false to stay.
+ * Default: dfl_leave_llc(): false.
+ * Kernel: select_idle_sibling() in kernel/sched/fair.c never leaves the LLC;
+ * scx_select_cpu_dfl() in kernel/sched/ext/idle.c always does.
+ */
+bool __preload_hook hook_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu);
+bool dfl_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu);
 
 /**
  * hook_task_queue() - choose the LLC whose queue a task waits in
@@ -170,15 +194,34 @@ u64 __preload_hook hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu
 u64 dfl_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used);
 
 /**
+ * hook_task_preempt() - decide whether a task that wakes up runs at once
+ * @p: the task; no CPU was idle for it
+ * @cpu: the CPU that it woke up on, which runs a task of this scheduler
+ * @ahead: by how much @p's place is before that of the running task, virtual ns
+ *
+ * When: from ops.enqueue(), for a wakeup, if @ahead is more than 0.
+ * May call: nothing more.
+ * Returns: true to end the running task's slice and to run @p next on @cpu; false
+ * to queue @p.
+ * Default: dfl_task_preempt(): true from half a slice on. A task that sleeps more
+ * than it runs is that far ahead; two that wake each other are not.
+ * Kernel: wakeup_preempt_fair() in kernel/sched/fair.c.
+ */
+bool __preload_hook hook_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead);
+bool dfl_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead);
+
+/**
  * hook_steal_llc() - choose where a newly idle CPU looks for work
  * @cpu: the CPU; its own queue and that of its LLC are empty
  * @nth: 0 at the first question of this search, then 1, 2, …
  *
- * When: from ops.dispatch(), up to nr_llcs() - 1 times until a task is found.
+ * When: from ops.dispatch(), up to 2 * nr_llcs() times until a task is found.
  * May call: nothing more.
- * Returns: LLC index to take a task from; negative ends the search and the CPU
- * idles. An LLC that does not exist counts as bad and ends the search.
- * Default: dfl_steal_llc(): the other LLCs, those after the CPU's own first.
+ * Returns: LLC index to take a task from; the CPU's own for none this time;
+ * negative ends the search and the CPU idles. An LLC that does not exist counts
+ * as bad and ends the search.
+ * Default: dfl_steal_llc(): the other LLCs of the CPU's node, those after its own
+ * first, then those of other nodes.
  * Kernel: sched_balance_newidle() in kernel/sched/fair.c.
  */
 s32 __preload_hook hook_steal_llc(s32 cpu, u32 nth);

@@ -14,12 +14,13 @@
 
 struct preload_hook_stats {
 	u64 calls; /* the ops asked the hook, whoever defines it */
-	u64 dfl; /* the default body ran, called by the hook or by an override */
+	u64 dfl; /* the override called the default body */
 	u64 bad; /* the result was out of range and replaced by a safe one */
 };
 
 struct preload_stats {
 	u64 wakeup_idle; /* wakeups that got an idle CPU at once */
+	u64 wakeup_preempt; /* wakeups that ended the slice of a task that was behind */
 	u64 enqueue_llc; /* tasks put into an LLC's queue */
 	u64 enqueue_cpu; /* tasks allowed on one CPU only, put into its queue */
 	u64 dispatch_llc; /* tasks taken from the queue of the CPU's own LLC */
@@ -42,6 +43,7 @@ struct preload_stats_map {
 
 extern struct preload_stats_map preload_stats SEC(".maps");
 extern const volatile bool stats_enabled;
+extern const volatile u64 overridden_hooks;
 
 static __always_inline struct preload_stats *this_cpu_stats(void)
 {
@@ -56,5 +58,27 @@ static __always_inline struct preload_stats *this_cpu_stats(void)
 		if (__stats)                                                                       \
 			__stats->field++;                                                          \
 	} while (0)
+
+/*
+ * For default bodies. Where nobody overrides the hook, each call of the hook is
+ * one of its default body, and need not be counted twice.
+ */
+#define preload_count_dfl(hook)                                                                    \
+	do {                                                                                       \
+		if (overridden_hooks & (1ULL << (hook)))                                           \
+			preload_count(hooks[hook].dfl);                                            \
+	} while (0)
+
+/*
+ * The same for what is rare: a call, which the verifier does not follow at each
+ * place anew.
+ */
+#define preload_count_rare(field)                                                                  \
+	do {                                                                                       \
+		if (stats_enabled)                                                                 \
+			preload_count_nth(offsetof(struct preload_stats, field) / sizeof(u64));    \
+	} while (0)
+
+void preload_count_nth(u32 nth);
 
 #endif

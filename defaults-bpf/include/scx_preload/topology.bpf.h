@@ -27,13 +27,15 @@ struct preload_cpu {
 	u16 node; /* NUMA node */
 	u16 capacity; /* hook_cpu_capacity(): 1..1024 */
 	u16 online;
+	u16 pinned; /* its own queue may have tasks; written under its rq's lock */
 };
 
 struct preload_llc {
 	u64 clock; /* virtual time of the queue, see dfl_task_vtime() */
 	u32 nr_cpus; /* online CPUs */
 	u32 node;
-	u64 __pad[6]; /* the clock is written by its own CPUs only: one line each */
+	u32 waiting; /* its queue may have tasks, see llc_has_waiting() */
+	u32 __pad[11]; /* the clock is written by its own CPUs only: one line each */
 };
 
 struct preload_topology {
@@ -42,6 +44,7 @@ struct preload_topology {
 	u32 nr_nodes;
 	u32 nr_cores; /* online */
 	u32 nr_online;
+	u32 nr_possible;
 };
 
 struct preload_llc_mask {

@@ -18,10 +18,12 @@ use crate::tests;
 pub const TESTS: &[Test] = tests![
     defaults_of_all_hooks_run,
     pick_idle_cpu,
+    leave_llc,
     task_queue,
     task_slice,
     task_vtime,
     task_charge,
+    task_preempt,
     steal_llc,
     balance_llc,
     cpu_capacity,
@@ -50,7 +52,7 @@ const PLAIN: Kind = Kind {
 };
 
 /// Runs `test` with the override linked before the defaults, and behind them.
-fn in_both_orders(name: &str, test: fn() -> Result<()>) -> Result<()> {
+fn in_both_orders(name: &str, test: impl Fn() -> Result<()>) -> Result<()> {
     load_override(name)?;
     is_overridden(name)?;
     test().context("override linked first")?;
@@ -169,6 +171,39 @@ fn pick_idle_cpu() -> Result<()> {
     })
 }
 
+/// LLC 0 has no idle core but idle siblings: favoured tasks leave it, others stay.
+fn leave_llc() -> Result<()> {
+    fn leaves(kind: Kind) -> Result<bool> {
+        let _hogs = [
+            Hog::start(Kind {
+                cpus: &[0],
+                ..PLAIN
+            })?,
+            Hog::start(Kind {
+                cpus: &[2],
+                ..PLAIN
+            })?,
+        ];
+        let pattern = Some((Duration::from_millis(1), Duration::from_millis(5)));
+        let sleeper = Hog::start(Kind {
+            cpus: &[1],
+            pattern,
+            ..kind
+        })?;
+        sleep(SECOND / 2);
+        sleeper.allow(0..8)?;
+        sleep(SECOND / 2);
+        Ok(sleeper.cpu()? >= 4)
+    }
+    load(&[])?;
+    ensure!(!leaves(FAVOURED)?, "it leaves with the defaults");
+    in_both_orders("hook_leave_llc", || {
+        ensure!(leaves(FAVOURED)?, "a favoured task stays");
+        ensure!(!leaves(PLAIN)?, "a plain task leaves");
+        Ok(())
+    })
+}
+
 /// All wait in the queue of LLC 1; those of LLC 0 live on what they steal.
 fn task_queue() -> Result<()> {
     in_both_orders("hook_task_queue", || {
@@ -235,6 +270,32 @@ fn task_charge() -> Result<()> {
         ensure!(
             (3.2..4.8).contains(&advantage),
             "advantage of {advantage:.2}"
+        );
+        Ok(())
+    })
+}
+
+/// Without preemption a task that sleeps waits for the end of a hog's slice each
+/// time, and so gets far less CPU time.
+fn task_preempt() -> Result<()> {
+    fn sleeper_share() -> Result<Duration> {
+        let _hogs = Hog::start_many(3, PLAIN)?;
+        let pattern = Some((Duration::from_millis(1), Duration::from_millis(5)));
+        let sleeper = [Hog::start(Kind { pattern, ..PLAIN })?];
+        sleep(SECOND / 2);
+        Ok(shares(&sleeper, 3 * SECOND)?[0])
+    }
+    load(&[])?;
+    let with_defaults = sleeper_share()?;
+    ensure!(counter(&status()?, "wakeup_preempt")? > 50);
+    in_both_orders("hook_task_preempt", || {
+        let share = sleeper_share()?;
+        println!("{share:?}, {with_defaults:?} with the defaults");
+        let status = replaces_the_default("hook_task_preempt")?;
+        ensure!(counter(&status, "wakeup_preempt")? == 0);
+        ensure!(
+            share < with_defaults * 4 / 5,
+            "{share:?} of {with_defaults:?}"
         );
         Ok(())
     })
@@ -406,7 +467,7 @@ fn stay_on_core() -> Result<()> {
     println!("on its core: {with_defaults} with the defaults, {with_override} with the override");
     // On a busy host, some sleepers have not woken up when they are looked at.
     ensure!(
-        with_defaults < 0.2 && with_override > 0.4,
+        with_defaults < 0.3 && with_override > with_defaults + 0.3,
         "{with_defaults} and {with_override}"
     );
     unload()
