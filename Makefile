@@ -18,6 +18,9 @@ demo: deps build
 test: deps build
 	$(BUILD)/vm test --unit
 
+bench: deps build
+	$(BUILD)/vm bench
+
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -45,4 +48,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build clean demo deps install lint test
+.PHONY: all bench build clean demo deps install lint test

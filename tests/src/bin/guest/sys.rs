@@ -19,6 +19,13 @@ pub fn read(path: impl AsRef<Path>) -> Result<String> {
     Ok(text.trim_end().to_string())
 }
 
+/// The value of a word of the kernel command line, `NAME=VALUE`.
+pub fn word(name: &str) -> Result<Option<String>> {
+    let cmdline = read("/proc/cmdline")?;
+    let value = |w: &str| Some(w.strip_prefix(name)?.strip_prefix('=')?.to_string());
+    Ok(cmdline.split_whitespace().find_map(value))
+}
+
 /// What a program left behind.
 pub struct Output {
     pub code: Option<i32>,

@@ -104,6 +104,15 @@ impl Lab {
             .context("the kernel was not prepared")
     }
 
+    /// The first line of QEMU's `--version`.
+    pub fn qemu_version(&self) -> Result<String> {
+        let emulator = self.emulator.as_ref().context("QEMU was not prepared")?;
+        let out = emulator.command().arg("--version").output();
+        let out = out.context("cannot run QEMU")?.stdout;
+        let text = String::from_utf8_lossy(&out).into_owned();
+        Ok(text.lines().next().unwrap_or_default().into())
+    }
+
     /// The machine of one boot.
     pub fn machine(&self, boot: &Boot, cmdline: &str) -> Result<Machine> {
         let kernel = self.kernel(boot.kernel)?;
@@ -118,8 +127,8 @@ impl Lab {
                     .clone()
                     .context("the initramfs was not prepared")?,
                 disk: None,
-                // Two last-level caches, and SMT.
-                smp: "8,sockets=2,cores=2,threads=2",
+                shape: boot.shape,
+                icount: false,
                 cmdline: cmdline.into(),
                 console,
             });
@@ -142,7 +151,8 @@ impl Lab {
             kernel: kernel.image(),
             initrd,
             disk: Some(debian.disk()),
-            smp: "4,sockets=2,cores=1,threads=2",
+            shape: boot.shape,
+            icount: false,
             cmdline: format!(
                 "root=/dev/vda rw quiet udev.children_max=2 systemd.getty_auto=no {cmdline}"
             ),
@@ -152,7 +162,7 @@ impl Lab {
 }
 
 /// An initramfs with more files: what comes later wins.
-fn add(initrd: &Path, files: fn(&mut Archive) -> Result<()>, to: &Path) -> Result<()> {
+pub fn add(initrd: &Path, files: impl FnOnce(&mut Archive) -> Result<()>, to: &Path) -> Result<()> {
     let mut data = fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
     data.resize(data.len().next_multiple_of(4), 0);
     let mut archive = Archive::default();

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One process wakes many, one after the other, and waits until all have
+//! answered: where do they go, and how soon.
+
+use std::io::{PipeWriter, Read, Write, pipe};
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::{Values, times, value};
+use crate::bench::proc::Worker;
+
+const WORKERS: usize = 16;
+const ROUNDS: usize = 300;
+
+pub fn run(scale: f64) -> Result<Values> {
+    let rounds = times(ROUNDS, scale);
+    let (mut answers, answer) = pipe()?;
+    let mut wakes = Vec::new();
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        let (mut wait, wake) = pipe()?;
+        wakes.push(wake);
+        let mut answer = &answer;
+        workers.push(Worker::start(|| {
+            for _ in 0..rounds {
+                wait.read_exact(&mut [0])?;
+                answer.write_all(&[0])?;
+            }
+            Ok(())
+        })?);
+    }
+    let mut round = || -> Result<()> {
+        wakes.iter().try_for_each(wake)?;
+        Ok(answers.read_exact(&mut [0; WORKERS])?)
+    };
+    let start = Instant::now();
+    for _ in 0..rounds {
+        round()?;
+    }
+    let ns = start.elapsed().as_nanos() as f64 / rounds as f64;
+    workers.into_iter().try_for_each(Worker::finish)?;
+    Ok(vec![value("fan_out", ns)])
+}
+
+fn wake(mut who: &PipeWriter) -> std::io::Result<()> {
+    who.write_all(&[0])
+}
