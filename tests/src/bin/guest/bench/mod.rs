@@ -7,7 +7,8 @@ mod scheduler;
 mod workloads;
 
 use std::fs;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
@@ -26,6 +27,10 @@ pub use workloads::run_helper;
 /// Guest time: with virtual time a window costs what it is worth, and a
 /// scheduler that lets a row starve is to be told from one that is slow.
 const LIMIT_S: u32 = 120;
+
+/// Some seconds after the boot the kernel changes to a better clock, and with it
+/// to ticks that stop: until then a ping-pong takes eight times as long.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// Where a workload leaves its values.
 const VALUES: &str = "/run/scx_bench.values";
@@ -76,6 +81,7 @@ pub fn compare(port: &mut Port) -> Result<()> {
         scheduler: EEVDF.into(),
         repetition: 0,
     };
+    sleep(SETTLE);
     for workload in &plan.workloads {
         bench.port.send(&Report::Start {
             name: format!("warm-up/{workload}"),
