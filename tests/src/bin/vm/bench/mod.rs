@@ -223,9 +223,11 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// A line of the kernel's on the serial port is milliseconds of the machine's
+    /// time; errors and warnings are worth them.
     fn cmdline(&self) -> String {
         format!(
-            "{}={} {}={} {}={} {}={}",
+            "quiet loglevel=5 {}={} {}={} {}={} {}={}",
             words::SCHEDULERS,
             self.names.join(","),
             words::ROWS,

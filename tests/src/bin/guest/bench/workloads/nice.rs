@@ -14,7 +14,7 @@ use crate::hog::{Hog, Kind, shares};
 const LEVELS: &[(i32, f64)] = &[(-5, 3121.0), (0, 1024.0), (5, 335.0), (10, 110.0)];
 /// Hogs of each level for 8 CPUs.
 const EACH: usize = 3;
-const WINDOW: Duration = Duration::from_secs(6);
+const WINDOW: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(500);
 
 pub fn run(scale: f64) -> Result<Values> {
