@@ -14,6 +14,9 @@ const RIGHT: f64 = 970.0;
 const FONT: f64 = 13.0;
 /// Of the font, on average.
 const CHAR: f64 = 7.2;
+/// Ends of a logarithmic axis: one value far off would leave no room for others.
+const MIN: f64 = 0.1;
+const MAX: f64 = 10.0;
 /// Between two schedulers' dots of a row.
 const STEP: f64 = 9.0;
 
@@ -30,7 +33,7 @@ pub fn svg(results: &Results) -> String {
         y: 30.0,
     };
     page.text(10.0, 18.0, "start", "bold", "Schedulers compared");
-    page.y += 6.0;
+    page.y += 22.0;
     let about = format!(
         "{}, commit {}, Linux {}, mode {}",
         results.date, results.commit, results.kernel, results.mode
@@ -38,7 +41,7 @@ pub fn svg(results: &Results) -> String {
     page.text(10.0, FONT, "start", "normal", &about);
     page.legend();
     for boot in &results.boots {
-        page.y += 24.0;
+        page.y += 40.0;
         let title = format!("{}: {} CPUs", boot.machine, boot.cpus);
         page.text(10.0, 15.0, "start", "bold", &title);
         for panel in PANELS {
@@ -119,12 +122,12 @@ impl Axis {
         }
         Axis {
             log: true,
-            from,
-            to,
+            from: from.max(MIN),
+            to: to.min(MAX),
         }
     }
 
-    /// What is beyond an end is shown there.
+    /// What is beyond an end is put there.
     fn x(&self, value: f64) -> f64 {
         let part = if self.log {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
@@ -240,7 +243,20 @@ impl Page<'_> {
                 axis.x(dot.at),
                 escape(&title)
             );
+            self.far(dot.at, y, axis);
         }
+    }
+
+    /// Says how much it is, where a dot cannot show it.
+    fn far(&mut self, value: f64, y: f64, axis: &Axis) {
+        let (anchor, off) = match value {
+            v if v > axis.to => ("end", -8.0),
+            v if v < axis.from => ("start", 8.0),
+            _ => return,
+        };
+        let end = std::mem::replace(&mut self.y, y + 4.0);
+        self.text(axis.x(value) + off, 11.0, anchor, "normal", &short(value));
+        self.y = end;
     }
 
     fn grid(&mut self, axis: &Axis, top: f64) {
@@ -258,15 +274,7 @@ impl Page<'_> {
             self.line(x, top, x, bottom, colour, width);
             // Labels that would touch are left out.
             if x - last > 40.0 || is_one {
-                self.text(
-                    x,
-                    11.0,
-                    "middle",
-                    "normal",
-                    format!("{:.3}", tick)
-                        .trim_end_matches('0')
-                        .trim_end_matches('.'),
-                );
+                self.text(x, 11.0, "middle", "normal", &short(tick));
                 last = x;
             }
         }
@@ -328,6 +336,12 @@ impl Page<'_> {
     }
 }
 
+/// Three digits behind the point at most.
+fn short(value: f64) -> String {
+    let text = format!("{value:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').into()
+}
+
 fn colour(scheduler: usize) -> &'static str {
     COLOURS[scheduler % COLOURS.len()]
 }
@@ -358,8 +372,8 @@ mod tests {
 
     #[test]
     fn an_axis_shows_all() {
-        let axis = Axis::of(&PANELS[0], [0.1, 20.0].into_iter());
-        assert!(axis.x(0.1) > LEFT && axis.x(20.0) < RIGHT);
+        let axis = Axis::of(&PANELS[0], [0.2, 5.0].into_iter());
+        assert!(axis.x(0.2) > LEFT && axis.x(5.0) < RIGHT);
         assert_eq!(axis.x(1e9), RIGHT);
         assert!(axis.ticks().contains(&1.0));
     }
