@@ -206,7 +206,7 @@ pub const ROWS: &[Row] = &[
     with(
         "pinned_use",
         share(
-            "pinned_share",
+            "pinned_error",
             Less,
             Open,
             "distance of the pinned hogs' mean CPU time from a fair share",

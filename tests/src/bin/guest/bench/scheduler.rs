@@ -14,6 +14,7 @@ use scx_preload_tests::bench::{EEVDF, OBJECTS, Peer, variant};
 use crate::sys::{SCX_PRELOAD, read, run_ok, scx_state, wait_for};
 
 use super::Values;
+use super::bpf::programs;
 
 /// Peers in debt to the verifier need seconds of an emulated CPU.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -63,11 +64,16 @@ impl Scheduler {
 
     pub fn start(&self) -> Result<Running> {
         ensure!(scx_state()? == "disabled", "something else is loaded");
+        // The kernel takes its time, and they would be counted as this one's.
+        wait_for(STOP_LIMIT, || {
+            ensure!(programs().is_empty(), "programs of another one are left");
+            Ok(())
+        })?;
         let start = Instant::now();
         let mut running = Running {
             stop: Stop::Nothing,
             state: "enabled",
-            seq: 0,
+            seq: enable_seq()?,
             load: Duration::ZERO,
         };
         match &self.how {
@@ -89,7 +95,6 @@ impl Scheduler {
         }
         running.wait_until_there()?;
         running.load = start.elapsed();
-        running.seq = enable_seq()?;
         Ok(running)
     }
 }
@@ -113,9 +118,13 @@ pub struct Running {
 impl Running {
     fn wait_until_there(&mut self) -> Result<()> {
         let end = Instant::now() + START_LIMIT;
+        if !matches!(self.stop, Stop::Nothing) {
+            self.seq += 1;
+        }
         loop {
+            // The kernel counts after it has set the state.
             let state = scx_state()?;
-            if state == self.state {
+            if state == self.state && enable_seq()? == self.seq {
                 return Ok(());
             }
             if let Stop::Interrupt(child) = &mut self.stop

@@ -27,7 +27,7 @@ pub fn pinned(scale: f64) -> Result<Values> {
         value("pinned_use", time.used()),
         value("pinned_fair", fairness(&time.of[..cpus])),
         value(
-            "pinned_share",
+            "pinned_error",
             (mean.div_duration_f64(time.window) / fair - 1.0).abs(),
         ),
     ])
