@@ -10,6 +10,7 @@ mod drills;
 mod emulator;
 mod kernel;
 mod lab;
+mod peers;
 mod programs;
 mod qemu;
 mod step;
@@ -56,6 +57,12 @@ enum Verb {
     Demo,
     /// List all tests as boot/suite/test.
     List,
+    /// Run each scheduler that the benchmark compares with for some seconds; the
+    /// first time they are built, which takes a quarter of an hour.
+    Peers {
+        /// Only those with this text in peers/peers/NAME.
+        filter: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -74,12 +81,17 @@ fn run() -> Result<ExitCode> {
         Verb::Setup => suites::setup(args.refresh)?,
         Verb::Demo => demo::run(args.refresh)?,
         Verb::List => {
-            for planned in suites::plan("")? {
+            for planned in suites::plan(suites::BOOTS, "")? {
                 planned.tests.iter().for_each(|name| println!("{name}"));
             }
         }
         Verb::Test { filter, unit } => {
-            return suites::run(args.refresh, unit, filter.as_deref().unwrap_or(""));
+            let filter = filter.unwrap_or_default();
+            return suites::run(args.refresh, unit, &filter);
+        }
+        Verb::Peers { filter } => {
+            let filter = filter.unwrap_or_default();
+            return suites::run_peers(args.refresh, &filter);
         }
     }
     Ok(ExitCode::SUCCESS)
