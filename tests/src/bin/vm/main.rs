@@ -57,8 +57,8 @@ enum Verb {
     Demo,
     /// List all tests as boot/suite/test.
     List,
-    /// Run each scheduler that the benchmark compares with for some seconds; the
-    /// first time they are built, which takes a quarter of an hour.
+    /// Run each scheduler that the benchmark compares with for some seconds. The
+    /// first time they are built, which takes longer than all tests.
     Peers {
         /// Only those with this text in peers/peers/NAME.
         filter: Option<String>,

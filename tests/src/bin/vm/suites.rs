@@ -122,7 +122,7 @@ pub const BOOTS: &[Boot] = &[
     },
 ];
 
-/// Not among the tests: to build what it boots takes a quarter of an hour.
+/// Not among the tests: to build what it boots takes longer than they do.
 const PEERS: &[Boot] = &[Boot {
     vm: Vm::Peers,
     ..tiny("peers", Which::Newest, &["peers"])
