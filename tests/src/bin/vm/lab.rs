@@ -13,9 +13,13 @@ use crate::cpio::Archive;
 use crate::debian::Debian;
 use crate::emulator::Emulator;
 use crate::kernel::Kernel;
+use crate::peers::{self, Peer};
 use crate::qemu::Machine;
 use crate::suites::{Boot, Vm, Which};
 use crate::{step, tiny};
+
+/// The suite with the newest kernel.
+pub const NEWEST: &str = "trixie-backports";
 
 pub struct Lab {
     cache: Cache,
@@ -24,6 +28,7 @@ pub struct Lab {
     kernels: Vec<(Which, Kernel)>,
     emulator: Option<Emulator>,
     tiny: Option<PathBuf>,
+    peers: Vec<Peer>,
     debian: Option<Debian>,
 }
 
@@ -36,6 +41,7 @@ impl Lab {
             kernels: Vec::new(),
             emulator: None,
             tiny: None,
+            peers: Vec::new(),
             debian: None,
         })
     }
@@ -48,7 +54,7 @@ impl Lab {
         );
         let _lock = self.cache.lock()?;
         self.emulator = Some(Emulator::get(&self.cache, &self.mirror)?);
-        let is_tiny = |boot: &&Boot| matches!(boot.vm, Vm::Tiny);
+        let is_tiny = |boot: &&Boot| matches!(boot.vm, Vm::Tiny | Vm::Peers);
         for boot in boots {
             self.prepare_kernel(boot.kernel)?;
         }
@@ -65,12 +71,19 @@ impl Lab {
         Ok(())
     }
 
+    /// Makes what a boot of `Vm::Peers` needs besides.
+    pub fn prepare_peers(&mut self, names: &[&str]) -> Result<()> {
+        let _lock = self.cache.lock()?;
+        self.peers = peers::get(&self.cache, &self.mirror, names)?;
+        Ok(())
+    }
+
     fn prepare_kernel(&mut self, which: Which) -> Result<()> {
         if self.kernels.iter().any(|(w, _)| *w == which) {
             return Ok(());
         }
         let (suites, sched_ext): (&[&str], _) = match which {
-            Which::Newest => (&["trixie-backports"], true),
+            Which::Newest => (&[NEWEST], true),
             Which::Other => (&["sid", "forky"], true),
             Which::Stable => (&["trixie"], false),
         };
@@ -118,14 +131,18 @@ impl Lab {
         let kernel = self.kernel(boot.kernel)?;
         let emulator = self.emulator.as_ref().context("QEMU was not prepared")?;
         let console = step::boot_log(boot.name)?;
-        if let Vm::Tiny = boot.vm {
+        if let Vm::Tiny | Vm::Peers = boot.vm {
+            let tiny = self.tiny.clone();
+            let mut initrd = tiny.context("the initramfs was not prepared")?;
+            if let Vm::Peers = boot.vm {
+                let more = console.with_extension("initrd");
+                add(&initrd, |to| peers::add(&self.peers, kernel, to), &more)?;
+                initrd = more;
+            }
             return Ok(Machine {
                 qemu: emulator.command(),
                 kernel: kernel.image(),
-                initrd: self
-                    .tiny
-                    .clone()
-                    .context("the initramfs was not prepared")?,
+                initrd,
                 disk: None,
                 shape: boot.shape,
                 icount: false,

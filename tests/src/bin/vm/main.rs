@@ -11,6 +11,7 @@ mod drills;
 mod emulator;
 mod kernel;
 mod lab;
+mod peers;
 mod programs;
 mod qemu;
 mod step;
@@ -74,6 +75,12 @@ enum Verb {
     BenchDiff { before: PathBuf, after: PathBuf },
     /// List all tests as boot/suite/test.
     List,
+    /// Run each scheduler that the benchmark compares with for some seconds. The
+    /// first time they are built, which takes longer than all tests.
+    Peers {
+        /// Only those with this text in peers/peers/NAME.
+        filter: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -94,12 +101,17 @@ fn run() -> Result<ExitCode> {
         Verb::Bench(options) => return bench::run(args.refresh, &options),
         Verb::BenchDiff { before, after } => bench::diff(&before, &after)?,
         Verb::List => {
-            for planned in suites::plan("")? {
+            for planned in suites::plan(suites::BOOTS, "")? {
                 planned.tests.iter().for_each(|name| println!("{name}"));
             }
         }
         Verb::Test { filter, unit } => {
-            return suites::run(args.refresh, unit, filter.as_deref().unwrap_or(""));
+            let filter = filter.unwrap_or_default();
+            return suites::run(args.refresh, unit, &filter);
+        }
+        Verb::Peers { filter } => {
+            let filter = filter.unwrap_or_default();
+            return suites::run_peers(args.refresh, &filter);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use scx_preload_tests::Report;
 use crate::cpio::Archive;
 use crate::lab::Lab;
 use crate::qemu::Shape;
-use crate::{drills, programs, step, unit};
+use crate::{drills, peers, programs, step, unit};
 
 /// Which of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub enum Which {
 pub enum Vm {
     /// Our initramfs: the suites without a distribution around them.
     Tiny,
+    /// The same with the schedulers that the benchmark compares with.
+    Peers,
     /// A Debian root, from its dracut image.
     Debian,
     /// The same, made with an override as the administrator's object.
@@ -92,7 +94,7 @@ const fn drill(
     }
 }
 
-const BOOTS: &[Boot] = &[
+pub const BOOTS: &[Boot] = &[
     tiny(
         "newest",
         Which::Newest,
@@ -129,6 +131,12 @@ const BOOTS: &[Boot] = &[
     },
 ];
 
+/// Not among the tests: to build what it boots takes longer than they do.
+const PEERS: &[Boot] = &[Boot {
+    vm: Vm::Peers,
+    ..tiny("peers", Which::Newest, &["peers"])
+}];
+
 /// A boot with the full names of the tests that are due in it.
 pub struct Planned {
     pub boot: &'static Boot,
@@ -136,14 +144,14 @@ pub struct Planned {
 }
 
 /// The boots that have tests with `filter` in their names.
-pub fn plan(filter: &str) -> Result<Vec<Planned>> {
+pub fn plan(boots: &'static [Boot], filter: &str) -> Result<Vec<Planned>> {
     let out = Command::new(programs::find("guest")?)
         .arg("--list")
         .output()
         .context("cannot run guest")?;
     let list = String::from_utf8(out.stdout).context("guest --list")?;
     let mut plan = Vec::new();
-    for boot in BOOTS {
+    for boot in boots {
         let mut tests = Vec::new();
         for suite in boot.suites {
             let of_suite = list.lines().filter(|l| l.starts_with(&format!("{suite}/")));
@@ -173,13 +181,35 @@ pub fn setup(refresh: bool) -> Result<()> {
 }
 
 pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
-    let mut tally = if unit { unit::run()? } else { Tally::default() };
-    let plan = plan(filter)?;
+    let tally = if unit { unit::run()? } else { Tally::default() };
+    let plan = plan(BOOTS, filter)?;
+    let lab = prepared(&plan, refresh, filter)?;
+    run_plan(&lab, &plan, filter, tally)
+}
+
+/// The schedulers that the benchmark compares with; builds those that are due.
+pub fn run_peers(refresh: bool, filter: &str) -> Result<ExitCode> {
+    let plan = plan(PEERS, filter)?;
+    let mut lab = prepared(&plan, refresh, filter)?;
+    let due = |name: &&&str| {
+        plan.iter()
+            .any(|p| p.tests.iter().any(|t| t.ends_with(&format!("/{name}"))))
+    };
+    let names: Vec<_> = peers::NAMES.iter().filter(due).copied().collect();
+    lab.prepare_peers(&names)?;
+    run_plan(&lab, &plan, filter, Tally::default())
+}
+
+fn prepared(plan: &[Planned], refresh: bool, filter: &str) -> Result<Lab> {
     ensure!(!plan.is_empty(), "no test has {filter:?} in its name");
     let mut lab = Lab::new(refresh)?;
     lab.prepare(&plan.iter().map(|p| p.boot).collect::<Vec<_>>())?;
-    for planned in &plan {
-        run_boot(&lab, planned, filter, &mut tally)?;
+    Ok(lab)
+}
+
+fn run_plan(lab: &Lab, plan: &[Planned], filter: &str, mut tally: Tally) -> Result<ExitCode> {
+    for planned in plan {
+        run_boot(lab, planned, filter, &mut tally)?;
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 {

@@ -6,6 +6,7 @@ mod boot;
 mod hooks;
 mod hotplug;
 mod loader;
+mod peers;
 mod sched;
 mod smoke;
 
@@ -33,6 +34,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("hooks", hooks::TESTS),
     ("sched", sched::TESTS),
     ("hotplug", hotplug::TESTS),
+    ("peers", peers::TESTS),
     ("boot", boot::NORMAL),
     ("boot_mode_off", boot::MODE_OFF),
     ("boot_rd_off", boot::RD_OFF),
