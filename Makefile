@@ -18,7 +18,7 @@ demo: deps build
 test: deps build
 	$(BUILD)/vm test --unit
 
-bench: deps build
+bench: bench-deps build
 	$(BUILD)/vm bench
 
 lint:
@@ -29,6 +29,9 @@ lint:
 
 deps:
 	tests/install-deps
+
+bench-deps:
+	tests/install-deps bench
 
 # The unit and the dracut module name what they need by its path.
 to_prefix = sed 's,/usr/,$(PREFIX)/,'
@@ -48,4 +51,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all bench build clean demo deps install lint test
+.PHONY: all bench bench-deps build clean demo deps install lint test
