@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What host and guest have to agree on to compare schedulers.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Words on the kernel command line: which schedulers, which rows, how often,
@@ -23,8 +25,23 @@ pub const EEVDF: &str = "eevdf";
 /// variables set; both can be combined.
 pub const PRELOAD: &str = "preload";
 
-/// In the guest: the list of [`Peer`]s.
-pub const PEERS: &str = "/bench/schedulers.json";
+/// Schedulers of others to compare with, the cheapest to build first, each with
+/// the version of its crate, `scx_NAME`; the kernel's source has [`SIMPLE`].
+pub const PEERS: &[(&str, Option<&str>)] = &[
+    (SIMPLE, None),
+    ("bpfland", Some("1.1.4")),
+    ("cosmos", Some("1.1.7")),
+    ("beerland", Some("1.1.4")),
+    ("rusty", Some("1.1.4")),
+    ("p2dq", Some("1.1.4")),
+    ("lavd", Some("1.1.4")),
+];
+
+/// The peer that some targets refer to.
+pub const SIMPLE: &str = "simple";
+
+/// In the guest: the list of those [`Peer`]s that could be built.
+pub const PEERS_FILE: &str = "/peers.json";
 
 /// In the guest: the objects of `preload@FILE`.
 pub const OBJECTS: &str = "/bench/objects";
@@ -32,10 +49,13 @@ pub const OBJECTS: &str = "/bench/objects";
 /// A scheduler of others, which runs in the foreground until SIGINT.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Peer {
-    /// As the command line names it.
+    /// As the command line names it; the name that the kernel shows begins with it.
     pub name: String,
     /// Program and arguments, by their paths in the guest.
     pub command: Vec<String>,
+    /// Paths in the guest, and where the files come from.
+    #[serde(skip)]
+    pub files: Vec<(String, PathBuf)>,
 }
 
 /// Which of two values is the better one.

@@ -18,6 +18,7 @@ mod demo;
 mod hog;
 mod init;
 mod journal;
+mod other;
 mod port;
 mod preload;
 mod runner;

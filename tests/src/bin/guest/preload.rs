@@ -2,21 +2,14 @@
 //! The program under test, as the suites use it.
 
 use std::fs;
-use std::process::{Child, Command};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::sys::{SCX_PRELOAD, run_ok, scx_ops, scx_state, wait_for};
+use crate::sys::{SCX_PRELOAD, run_ok};
 
 /// Where the overrides and fixtures are.
 pub const OBJECTS: &str = "/objects";
-
-/// Enabling and disabling walk every task; the host may be slow.
-const OTHER_LIMIT: Duration = Duration::from_secs(20);
 
 /// `scx_preload load` with further arguments; whatever an earlier test left
 /// loaded goes first.
@@ -57,53 +50,4 @@ pub fn hook(status: &Value, name: &str, count: &str) -> Result<u64> {
 pub fn counter(status: &Value, name: &str) -> Result<u64> {
     let count = status["counters"][name].as_u64();
     count.with_context(|| format!("status has no counter {name}"))
-}
-
-/// Somebody else's scheduler, attached as long as this lives.
-pub struct Other(Child);
-
-impl Other {
-    /// That of the fixtures.
-    pub fn start() -> Result<Self> {
-        let object = format!("{OBJECTS}/other.bpf.o");
-        Self::start_program(&["/usr/bin/other", &object], "other", OTHER_LIMIT)
-    }
-
-    /// A program whose scheduler's name starts with `ops`.
-    pub fn start_program(command: &[&str], ops: &str, limit: Duration) -> Result<Self> {
-        let child = Command::new(command[0]).args(&command[1..]).spawn();
-        let mut other = Self(child.with_context(|| format!("cannot start {}", command[0]))?);
-        let mut ended = None;
-        wait_for(limit, || {
-            ended = other.0.try_wait()?;
-            let attached = || scx_ops().is_some_and(|name| name.starts_with(ops));
-            ensure!(
-                ended.is_some() || attached() && scx_state()? == "enabled",
-                "no {ops}, the state is {}",
-                scx_state()?
-            );
-            Ok(())
-        })?;
-        if let Some(status) = ended {
-            bail!("{} ended: {status}", command[0]);
-        }
-        Ok(other)
-    }
-
-    /// Ends it as Ctrl-C does.
-    pub fn stop(&mut self) -> Result<()> {
-        kill(Pid::from_raw(self.0.id() as i32), Signal::SIGINT)?;
-        self.0.wait()?;
-        wait_for(OTHER_LIMIT, || {
-            ensure!(scx_state()? == "disabled", "{}", scx_state()?);
-            Ok(())
-        })
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

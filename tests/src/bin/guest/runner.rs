@@ -31,7 +31,7 @@ pub fn run_here(suite: &str, test: &str) -> Result<()> {
         .and_then(|tests| tests.iter().chain(suites::LAST).find(|t| t.name == test))
         .with_context(|| format!("no test is called {suite}/{test}"))?;
     alarm::set(LIMIT_S);
-    (test.run)()
+    (test.run)(test.name)
 }
 
 /// In the parent: runs the test in a child and reports how it went.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Uid;
+use scx_preload_tests::bench::Peer;
 
 use crate::apt::Mirror;
 use crate::cache::{Cache, Key};
@@ -13,7 +14,7 @@ use crate::cpio::Archive;
 use crate::debian::Debian;
 use crate::emulator::Emulator;
 use crate::kernel::Kernel;
-use crate::peers::{self, Peer};
+use crate::peers;
 use crate::qemu::Machine;
 use crate::suites::{Boot, Vm, Which};
 use crate::{step, tiny};
@@ -71,11 +72,11 @@ impl Lab {
         Ok(())
     }
 
-    /// Makes what a boot of `Vm::Peers` needs besides.
-    pub fn prepare_peers(&mut self, names: &[&str]) -> Result<()> {
+    /// Makes what a boot of `Vm::Peers` needs besides; the peers that there are.
+    pub fn prepare_peers(&mut self, names: &[&str]) -> Result<&[Peer]> {
         let _lock = self.cache.lock()?;
         self.peers = peers::get(&self.cache, &self.mirror, names)?;
-        Ok(())
+        Ok(&self.peers)
     }
 
     fn prepare_kernel(&mut self, which: Which) -> Result<()> {

@@ -7,8 +7,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use scx_preload_defaults::{VMLINUX_DIR, compile};
+use scx_preload_tests::bench::{PEERS, PEERS_FILE, Peer, SIMPLE};
 
 use crate::apt::{Mirror, Suite};
 use crate::cache::Cache;
@@ -17,72 +18,42 @@ use crate::kernel::{Kernel, output};
 use crate::lab::NEWEST;
 use crate::{programs, step};
 
-/// All of them, the cheapest to build first.
-pub const NAMES: &[&str] = &[
-    SIMPLE, "bpfland", "cosmos", "beerland", "rusty", "p2dq", "lavd",
-];
-
-const SIMPLE: &str = "simple";
-
-/// Versions of the crates, which are called `scx_NAME`.
-const CRATES: &[(&str, &str)] = &[
-    ("bpfland", "1.1.4"),
-    ("cosmos", "1.1.7"),
-    ("beerland", "1.1.4"),
-    ("rusty", "1.1.4"),
-    ("p2dq", "1.1.4"),
-    ("lavd", "1.1.4"),
-];
-
 /// cargo's target directory: one for all, as they share most dependencies.
 const TARGET: &str = "peers/target";
-
-/// Another scheduler, ready to run in the tiny VM.
-pub struct Peer {
-    /// One of `NAMES`; what the kernel shows as the scheduler's name starts with it.
-    pub name: String,
-    /// Runs the scheduler until SIGINT.
-    pub command: Vec<String>,
-    /// Paths inside the initramfs, and where the files come from.
-    pub files: Vec<(String, PathBuf)>,
-}
 
 /// Those of `names` that can be had; of the others one line says why not.
 pub fn get(cache: &Cache, mirror: &Mirror, names: &[&str]) -> Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for name in names {
-        ensure!(
-            NAMES.contains(name),
-            "no peer is called {name:?}; there are {}",
-            NAMES.join(", ")
-        );
-        match peer(cache, mirror, name) {
+        let known = PEERS.iter().find(|(n, _)| n == name);
+        let (_, version) = known.with_context(|| format!("no peer is called {name:?}"))?;
+        match peer(cache, mirror, name, *version) {
             Ok(peer) => peers.push(peer),
             Err(e) => println!("the benchmark goes without {name}: {}", reason(&e)),
         }
     }
     // Worth its size only as long as one is still to be built.
     let target = cache.dir.join(TARGET);
-    let built = |(name, version): &(&str, &str)| cache.dir.join(entry(name, version)).exists();
-    if CRATES.iter().all(built) && target.exists() {
+    let built = |(name, version): &(&str, Option<&str>)| {
+        version.is_none_or(|version| cache.dir.join(entry(name, version)).exists())
+    };
+    if PEERS.iter().all(built) && target.exists() {
         fs::remove_dir_all(&target)
             .with_context(|| format!("cannot remove {}", target.display()))?;
     }
     // One of each may be from before an update.
-    cache.prune("peers", 2 * NAMES.len())?;
+    cache.prune("peers", 2 * PEERS.len())?;
     Ok(peers)
 }
 
-/// Puts them into an initramfs, with `peers.json`, which tells the guest their
-/// commands, and the kernel's config, without which those in Rust do not start.
+/// Puts them into an initramfs, with the file that tells the guest about them, and the kernel's config, without which those in Rust do not start.
 pub fn add(peers: &[Peer], kernel: &Kernel, archive: &mut Archive) -> Result<()> {
     // They share libraries.
     let files: BTreeMap<_, _> = peers.iter().flat_map(|p| p.files.iter().cloned()).collect();
     for (inside, from) in &files {
         archive.copy(inside, 0o755, from)?;
     }
-    let commands: BTreeMap<_, _> = peers.iter().map(|p| (&p.name, &p.command)).collect();
-    archive.file("peers.json", 0o644, &serde_json::to_vec(&commands)?);
+    archive.file(PEERS_FILE, 0o644, &serde_json::to_vec(peers)?);
     let config = format!("boot/config-{}", kernel.release);
     archive.copy(&config, 0o644, &kernel.dir.join("config"))
 }
@@ -94,22 +65,23 @@ fn reason(error: &anyhow::Error) -> String {
     decisive.or(text.lines().last()).unwrap_or_default().into()
 }
 
-fn peer(cache: &Cache, mirror: &Mirror, name: &str) -> Result<Peer> {
+fn peer(cache: &Cache, mirror: &Mirror, name: &str, version: Option<&str>) -> Result<Peer> {
     let mut files = Vec::new();
-    let (program, from, args) = if name == SIMPLE {
-        let object = "objects/scx_simple.bpf.o";
-        files.push((object.into(), simple(cache, mirror)?));
-        (
-            "usr/bin/other".into(),
-            programs::find("other")?,
-            vec![format!("/{object}")],
-        )
-    } else {
-        (
+    let (program, from, args) = match version {
+        Some(version) => (
             format!("usr/bin/scx_{name}"),
-            installed(cache, name)?,
+            installed(cache, name, version)?,
             vec![],
-        )
+        ),
+        None => {
+            let object = "objects/scx_simple.bpf.o";
+            files.push((object.into(), simple(cache, mirror)?));
+            (
+                "usr/bin/other".into(),
+                programs::find("other")?,
+                vec![format!("/{object}")],
+            )
+        }
     };
     for library in programs::libraries(&[&from])? {
         files.push((library.display().to_string(), library));
@@ -129,11 +101,7 @@ fn entry(name: &str, version: &str) -> String {
 }
 
 /// The program of a crate, as its users install it.
-fn installed(cache: &Cache, name: &str) -> Result<PathBuf> {
-    let (_, version) = CRATES
-        .iter()
-        .find(|(n, _)| *n == name)
-        .context("a peer that is no crate")?;
+fn installed(cache: &Cache, name: &str, version: &str) -> Result<PathBuf> {
     let dir = cache.get(&entry(name, version), |dir| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut install = Command::new("nice");

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The table of boots, and the run through it.
 
-use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use scx_preload_tests::Report;
+use scx_preload_tests::bench;
 
 use crate::cpio::Archive;
 use crate::lab::Lab;
 use crate::qemu::Shape;
-use crate::{drills, peers, programs, step, unit};
+use crate::{drills, emulator, programs, step, unit};
 
 /// Which of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -170,7 +170,7 @@ pub fn plan(boots: &'static [Boot], filter: &str) -> Result<Vec<Planned>> {
     Ok(plan)
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct Tally {
     pub passed: usize,
     pub failed: usize,
@@ -191,11 +191,12 @@ pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
 pub fn run_peers(refresh: bool, filter: &str) -> Result<ExitCode> {
     let plan = plan(PEERS, filter)?;
     let mut lab = prepared(&plan, refresh, filter)?;
-    let due = |name: &&&str| {
+    let due = |name: &&str| {
         plan.iter()
             .any(|p| p.tests.iter().any(|t| t.ends_with(&format!("/{name}"))))
     };
-    let names: Vec<_> = peers::NAMES.iter().filter(due).copied().collect();
+    let names = bench::PEERS.iter().map(|(name, _)| *name);
+    let names: Vec<_> = names.filter(due).collect();
     lab.prepare_peers(&names)?;
     run_plan(&lab, &plan, filter, Tally::default())
 }
@@ -209,7 +210,13 @@ fn prepared(plan: &[Planned], refresh: bool, filter: &str) -> Result<Lab> {
 
 fn run_plan(lab: &Lab, plan: &[Planned], filter: &str, mut tally: Tally) -> Result<ExitCode> {
     for planned in plan {
-        run_boot(lab, planned, filter, &mut tally)?;
+        let boot = emulator::retry(
+            &step::boot_log(planned.boot.name)?,
+            || run_boot(lab, planned, filter),
+            |tally| tally.failed == 0,
+        )?;
+        tally.passed += boot.passed;
+        tally.failed += boot.failed;
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 {
@@ -219,29 +226,8 @@ fn run_plan(lab: &Lab, plan: &[Planned], filter: &str, mut tally: Tally) -> Resu
     })
 }
 
-/// A boot that the emulator ended does not count and is tried again, but not
-/// without end.
-fn run_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Result<()> {
-    const TRIES: usize = 3;
-    let before = *tally;
-    for left in (0..TRIES).rev() {
-        *tally = before;
-        try_boot(lab, planned, filter, tally)?;
-        if left == 0 || tally.failed == before.failed || !emulator_failed(planned.boot)? {
-            break;
-        }
-        println!("  \"Oops: int3\" is QEMU's failure, see emulator.rs: once more");
-    }
-    Ok(())
-}
-
-/// No code of ours can run the kernel into a breakpoint of its own.
-fn emulator_failed(boot: &Boot) -> Result<bool> {
-    let log = fs::read(step::boot_log(boot.name)?)?;
-    Ok(String::from_utf8_lossy(&log).contains("Oops: int3"))
-}
-
-fn try_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Result<()> {
+fn run_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
+    let mut tally = Tally::default();
     let boot = planned.boot;
     let cmdline = format!(
         "scx_test.boot={} scx_test.suite={} scx_test.filter={filter} {}",
@@ -262,7 +248,7 @@ fn try_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Re
         Report::Result { name, ms, error } => {
             running = None;
             due.retain(|d| *d != name);
-            show(&name, ms, error.as_deref(), tally);
+            show(&name, ms, error.as_deref(), &mut tally);
         }
         Report::Text { line } => println!("  {line}"),
         Report::Sample { .. } | Report::Done => {}
@@ -287,7 +273,7 @@ fn try_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Re
         start.elapsed().as_secs_f32(),
         log.display()
     );
-    Ok(())
+    Ok(tally)
 }
 
 fn show(name: &str, ms: u64, error: Option<&str>, tally: &mut Tally) {

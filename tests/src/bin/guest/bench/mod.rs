@@ -15,8 +15,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, alarm};
 use scx_preload_tests::Report;
-use scx_preload_tests::bench::{EEVDF, PEERS, Peer, split_schedulers, words};
+use scx_preload_tests::bench::{EEVDF, split_schedulers, words};
 
+use crate::other::peers;
 use crate::port::Port;
 use crate::runner;
 use crate::sys::{read, word};
@@ -58,10 +59,7 @@ struct Plan {
 
 impl Plan {
     fn read() -> Result<Self> {
-        let peers: Vec<Peer> = match fs::read_to_string(PEERS) {
-            Ok(text) => serde_json::from_str(&text).with_context(|| format!("odd {PEERS}"))?,
-            Err(_) => Vec::new(),
-        };
+        let peers = peers()?;
         let need = |name: &str| word(name)?.with_context(|| format!("no {name}="));
         let names = split_schedulers(&need(words::SCHEDULERS)?);
         let schedulers = names.iter().map(|name| Scheduler::find(name, &peers));

@@ -2,25 +2,19 @@
 //! Schedulers to compare: starts them, watches them, ends them.
 
 use std::fs;
-use std::process::{Child, Command};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use scx_preload_tests::bench::{EEVDF, OBJECTS, Peer, variant};
+use anyhow::{Context, Result, ensure};
+use scx_preload_tests::bench::{EEVDF, OBJECTS, PRELOAD, Peer, variant};
 
-use crate::sys::{SCX_PRELOAD, read, run_ok, scx_state, wait_for};
+use crate::other::{Other, disabled};
+use crate::sys::{SCX_PRELOAD, enable_seq, poll, read, run_ok, scx_ops, scx_state, wait_for};
 
 use super::Values;
 use super::bpf::programs;
 
-/// Peers in debt to the verifier need seconds of an emulated CPU.
-const START_LIMIT: Duration = Duration::from_secs(120);
-
-/// Until a peer that ignores SIGINT is killed.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// For what the kernel does after the system call.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// How to start a scheduler.
 pub struct Scheduler {
@@ -32,7 +26,8 @@ enum How {
     Eevdf,
     /// Arguments of `scx_preload load`.
     Preload(Vec<String>),
-    Foreground(Vec<String>),
+    /// Its command.
+    Other(Vec<String>),
 }
 
 impl Scheduler {
@@ -50,11 +45,8 @@ impl Scheduler {
             How::Preload(args)
         } else {
             let peer = peers.iter().find(|peer| peer.name == name);
-            How::Foreground(
-                peer.with_context(|| format!("no scheduler is called {name:?}"))?
-                    .command
-                    .clone(),
-            )
+            let peer = peer.with_context(|| format!("no scheduler is called {name:?}"))?;
+            How::Other(peer.command.clone())
         };
         Ok(Scheduler {
             name: name.into(),
@@ -65,35 +57,35 @@ impl Scheduler {
     pub fn start(&self) -> Result<Running> {
         ensure!(scx_state()? == "disabled", "something else is loaded");
         // The kernel takes its time, and they would be counted as this one's.
-        wait_for(STOP_LIMIT, || {
+        wait_for(LIMIT, || {
             ensure!(programs().is_empty(), "programs of another one are left");
             Ok(())
         })?;
+        let before = enable_seq()?;
         let start = Instant::now();
-        let mut running = Running {
-            stop: Stop::Nothing,
-            state: "enabled",
-            seq: enable_seq()?,
-            load: Duration::ZERO,
-        };
-        match &self.how {
-            How::Eevdf => running.state = "disabled",
+        let (stop, ops) = match &self.how {
+            How::Eevdf => (Stop::Nothing, None),
             How::Preload(args) => {
                 let args: Vec<_> = ["load"]
                     .into_iter()
                     .chain(args.iter().map(String::as_str))
                     .collect();
                 run_ok(SCX_PRELOAD, &args)?;
-                running.stop = Stop::Unload;
+                (Stop::Unload, Some(PRELOAD.to_string()))
             }
-            How::Foreground(command) => {
-                let (program, args) = command.split_first().context("an empty command")?;
-                let child = Command::new(program).args(args).spawn();
-                running.stop =
-                    Stop::Interrupt(child.with_context(|| format!("cannot run {program}"))?);
+            How::Other(command) => {
+                let other = Other::start(&self.name, command)?;
+                (Stop::Interrupt(other), Some(self.name.clone()))
             }
-        }
-        running.wait_until_there()?;
+        };
+        let mut running = Running {
+            seq: before + u64::from(ops.is_some()),
+            stop,
+            ops,
+            load: Duration::ZERO,
+        };
+        // The kernel counts after it has set the state.
+        poll(LIMIT, Duration::from_millis(1), || running.check())?;
         running.load = start.elapsed();
         Ok(running)
     }
@@ -103,57 +95,39 @@ impl Scheduler {
 enum Stop {
     Nothing,
     Unload,
-    Interrupt(Child),
+    Interrupt(Other),
 }
 
 /// A scheduler at work, or none where EEVDF is.
 pub struct Running {
     stop: Stop,
-    state: &'static str,
+    /// What its name in the kernel starts with: names carry versions.
+    ops: Option<String>,
     /// Tells one that came back from one that never went.
     seq: u64,
     load: Duration,
 }
 
 impl Running {
-    fn wait_until_there(&mut self) -> Result<()> {
-        let end = Instant::now() + START_LIMIT;
-        if !matches!(self.stop, Stop::Nothing) {
-            self.seq += 1;
-        }
-        loop {
-            // The kernel counts after it has set the state.
-            let state = scx_state()?;
-            if state == self.state && enable_seq()? == self.seq {
-                return Ok(());
-            }
-            if let Stop::Interrupt(child) = &mut self.stop
-                && let Some(status) = child.try_wait()?
-            {
-                bail!("it ended before it was enabled: {status}; see the console's log");
-            }
-            ensure!(
-                Instant::now() < end,
-                "after {START_LIMIT:?} the state is {state}, not {}",
-                self.state
-            );
-            // The time until it is there is one of the rows.
-            sleep(Duration::from_millis(1));
-        }
-    }
-
     /// Fails if the scheduler is not there or was away.
-    pub fn check(&mut self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         let state = scx_state()?;
+        let due = match self.ops {
+            Some(_) => "enabled",
+            None => "disabled",
+        };
         ensure!(
-            state == self.state,
-            "the scheduler is gone: the state is {state}, not {}",
-            self.state
+            state == due,
+            "the scheduler is gone: the state is {state}, not {due}"
         );
         ensure!(
             enable_seq()? == self.seq,
             "the scheduler was away meanwhile"
         );
+        if let Some(ops) = &self.ops {
+            let name = scx_ops().unwrap_or_default();
+            ensure!(name.starts_with(ops), "the scheduler is {name}, not {ops}");
+        }
         Ok(())
     }
 
@@ -163,53 +137,27 @@ impl Running {
         if !matches!(self.stop, Stop::Nothing) {
             values.push(("load_ms".into(), self.load.as_secs_f64() * 1e3));
         }
-        if let Stop::Interrupt(child) = &self.stop {
-            values.extend(cpu_ms(child.id()).map(|ms| ("daemon_cpu_ms".into(), ms)));
-            values.extend(resident_mb(child.id()).map(|mb| ("daemon_mb".into(), mb)));
+        if let Stop::Interrupt(other) = &self.stop {
+            values.extend(cpu_ms(other.pid()).map(|ms| ("daemon_cpu_ms".into(), ms)));
+            values.extend(resident_mb(other.pid()).map(|mb| ("daemon_mb".into(), mb)));
         }
         values
     }
 
-    pub fn stop(mut self) -> Result<()> {
-        match &mut self.stop {
+    pub fn stop(self) -> Result<()> {
+        match self.stop {
             Stop::Nothing => return Ok(()),
             // Fails if it is gone already, which its rows have said.
             Stop::Unload => drop(run_ok(SCX_PRELOAD, &["unload"])),
-            Stop::Interrupt(child) => interrupt(child)?,
+            // Whatever is wrong, now it is gone.
+            Stop::Interrupt(other) => {
+                if let Err(e) = other.stop() {
+                    println!("{}: {e:#}", self.ops.unwrap_or_default());
+                }
+            }
         }
-        wait_for(Duration::from_secs(30), || {
-            let state = scx_state()?;
-            ensure!(state == "disabled", "the state is {state}");
-            Ok(())
-        })
+        disabled()
     }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Stop::Interrupt(child) = &mut self.stop {
-            // Both fail only if it is gone already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn interrupt(child: &mut Child) -> Result<()> {
-    // ESRCH: it is gone already, which its rows have said.
-    let _ = kill(Pid::from_raw(child.id() as i32), Signal::SIGINT);
-    let gone = wait_for(STOP_LIMIT, || {
-        child.try_wait()?.context("still running").map(drop)
-    });
-    if gone.is_err() {
-        child.kill()?;
-        child.wait()?;
-    }
-    Ok(())
-}
-
-fn enable_seq() -> Result<u64> {
-    Ok(read("/sys/kernel/sched_ext/enable_seq")?.parse()?)
 }
 
 /// The kernel's event counters of the scheduler that is attached.

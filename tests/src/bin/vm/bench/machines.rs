@@ -4,7 +4,7 @@
 use clap::ValueEnum;
 
 use crate::qemu::Shape;
-use crate::suites::{Boot, Which, tiny};
+use crate::suites::{Boot, Vm, Which, tiny};
 
 /// A machine by its name.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -42,6 +42,7 @@ const LARGE: Shape = Shape {
 
 const fn boot(name: &'static str, shape: Shape) -> Boot {
     Boot {
+        vm: Vm::Peers,
         shape,
         ..tiny(name, Which::Newest, &[])
     }

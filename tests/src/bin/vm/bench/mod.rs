@@ -19,12 +19,12 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use scx_preload_tests::Report;
 use scx_preload_tests::bench::{
-    self, EEVDF, OBJECTS, PEERS, PRELOAD, row, split_schedulers, variant, words, workloads,
+    self, EEVDF, OBJECTS, PEERS, PRELOAD, Peer, row, split_schedulers, variant, words, workloads,
 };
 
 use crate::cpio::Archive;
 use crate::lab::{self, Lab};
-use crate::{programs, qemu, step};
+use crate::{emulator, programs, qemu, step};
 
 pub use diff::diff;
 use machines::Machine;
@@ -44,7 +44,9 @@ pub struct Options {
     /// "eevdf" is the kernel's own, without sched_ext. "preload" is ours;
     /// "preload:slice_ns=3000000" is ours with variables set, as `scx_preload
     /// load --set` does it, and "preload@FILE" another object of ours, by its
-    /// path on this machine. [default: eevdf,preload and all peers]
+    /// path on this machine. The others are built when they are needed, which
+    /// takes its time once; one that cannot be built is left out. [default:
+    /// eevdf,preload and all others]
     #[arg(long, value_name = "NAME,…")]
     schedulers: Option<String>,
 
@@ -83,29 +85,17 @@ enum Mode {
     Multi,
 }
 
-/// A scheduler of others: how to run it, and the files that it needs.
-pub struct Peer {
-    pub name: String,
-    pub command: Vec<String>,
-    pub files: Vec<(String, PathBuf)>,
-}
-
-/// None yet.
-fn peers() -> Result<Vec<Peer>> {
-    Ok(Vec::new())
-}
-
 pub fn run(refresh: bool, options: &Options) -> Result<ExitCode> {
     ensure!(options.scale > 0.0, "--scale has to be more than 0");
     ensure!(
         options.repetitions > 0,
         "--repetitions has to be more than 0"
     );
-    let peers = peers()?;
-    let plan = Plan::new(options, &peers)?;
+    let mut plan = Plan::new(options)?;
     let mut lab = Lab::new(refresh)?;
     let boots: Vec<_> = plan.machines.iter().map(|m| m.boot()).collect();
     lab.prepare(&boots)?;
+    plan.keep(lab.prepare_peers(&plan.peers())?)?;
 
     let mut results = Results::new(
         lab.kernel(boots[0].kernel)?.release.clone(),
@@ -157,18 +147,16 @@ struct Plan<'a> {
     names: Vec<String>,
     /// Name in the guest, path here.
     objects: BTreeMap<String, PathBuf>,
-    peers: Vec<&'a Peer>,
     options: &'a Options,
 }
 
 impl<'a> Plan<'a> {
-    fn new(options: &'a Options, peers: &'a [Peer]) -> Result<Self> {
+    fn new(options: &'a Options) -> Result<Self> {
         let mut plan = Plan {
             machines: options.machine.clone(),
             workloads: choose_workloads(&options.rows)?,
             names: Vec::new(),
             objects: BTreeMap::new(),
-            peers: Vec::new(),
             options,
         };
         if options.all {
@@ -178,25 +166,39 @@ impl<'a> Plan<'a> {
             Some(list) => split_schedulers(list),
             None => [EEVDF, PRELOAD]
                 .into_iter()
-                .chain(peers.iter().map(|peer| peer.name.as_str()))
+                .chain(PEERS.iter().map(|(name, _)| *name))
                 .map(String::from)
                 .collect(),
         };
         for name in names {
-            plan.add_scheduler(name, peers)?;
+            plan.add_scheduler(name)?;
         }
         ensure!(!plan.names.is_empty(), "no scheduler to measure");
         Ok(plan)
     }
 
-    fn add_scheduler(&mut self, name: String, peers: &'a [Peer]) -> Result<()> {
+    /// The peers that it wants.
+    fn peers(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = PEERS.iter().map(|(name, _)| *name).collect();
+        names.retain(|name| self.names.iter().any(|n| n == name));
+        names
+    }
+
+    /// Does without the peers that there are not.
+    fn keep(&mut self, peers: &[Peer]) -> Result<()> {
+        let wanted = self.peers();
+        let lacks = |name: &str| wanted.contains(&name) && peers.iter().all(|p| p.name != name);
+        self.names.retain(|name| !lacks(name));
+        ensure!(!self.names.is_empty(), "no scheduler to measure");
+        Ok(())
+    }
+
+    fn add_scheduler(&mut self, name: String) -> Result<()> {
         let Some(variant) = variant(&name) else {
-            let peer = peers.iter().find(|peer| peer.name == name);
             ensure!(
-                name == EEVDF || peer.is_some(),
+                name == EEVDF || PEERS.iter().any(|(peer, _)| *peer == name),
                 "no scheduler is called {name:?}"
             );
-            self.peers.extend(peer);
             self.names.push(name);
             return Ok(());
         };
@@ -252,40 +254,25 @@ impl<'a> Plan<'a> {
             boot.shape.smp,
             console.display()
         );
-        let mut machine = lab.machine(boot, &self.cmdline())?;
-        let initrd = console.with_extension("initrd");
-        lab::add(
-            &machine.initrd,
-            |archive| self.add_files(archive, &kernel.release, &kernel.dir),
-            &initrd,
-        )?;
-        machine.initrd = initrd;
-        machine.icount = self.options.mode == Mode::Icount;
-        Ok(self.follow(machine, which, &console))
+        emulator::retry(
+            &console,
+            || self.try_boot(lab, which, &console),
+            |boot| boot.failures.is_empty(),
+        )
     }
 
-    fn add_files(&self, archive: &mut Archive, release: &str, kernel: &Path) -> Result<()> {
-        let list: Vec<_> = self
-            .peers
-            .iter()
-            .map(|peer| bench::Peer {
-                name: peer.name.clone(),
-                command: peer.command.clone(),
+    fn try_boot(&self, lab: &Lab, which: Machine, console: &Path) -> Result<results::Boot> {
+        let mut machine = lab.machine(which.boot(), &self.cmdline())?;
+        let add_objects = |archive: &mut Archive| {
+            self.objects.iter().try_for_each(|(file, from)| {
+                archive.copy(&format!("{OBJECTS}/{file}"), 0o644, from)
             })
-            .collect();
-        archive.file(PEERS, 0o644, serde_json::to_string(&list)?.as_bytes());
-        for (inside, from) in self.peers.iter().flat_map(|peer| &peer.files) {
-            archive.copy(inside, 0o755, from)?;
-        }
-        for (file, from) in &self.objects {
-            archive.copy(&format!("{OBJECTS}/{file}"), 0o644, from)?;
-        }
-        // Peers ask it what the kernel can do.
-        archive.copy(
-            &format!("boot/config-{release}"),
-            0o644,
-            &kernel.join("config"),
-        )
+        };
+        let initrd = console.with_extension("initrd");
+        lab::add(&machine.initrd, add_objects, &initrd)?;
+        machine.initrd = initrd;
+        machine.icount = self.options.mode == Mode::Icount;
+        Ok(self.follow(machine, which, console))
     }
 
     fn follow(&self, mut machine: qemu::Machine, which: Machine, console: &Path) -> results::Boot {
@@ -375,14 +362,15 @@ mod tests {
     fn plan(args: &str) -> Result<(Vec<String>, Vec<&'static str>, usize)> {
         let args = ["bench"].into_iter().chain(args.split_whitespace());
         let options = Cli::try_parse_from(args)?.options;
-        let plan = Plan::new(&options, &[])?;
+        let plan = Plan::new(&options)?;
         Ok((plan.names, plan.workloads, plan.machines.len()))
     }
 
     #[test]
     fn defaults() {
         let (names, all, machines) = plan("").unwrap();
-        assert_eq!(names, ["eevdf", "preload"]);
+        assert_eq!(names[..3], ["eevdf", "preload", "simple"]);
+        assert_eq!(names.len(), 2 + PEERS.len());
         assert_eq!(all, workloads());
         assert_eq!(machines, 1);
     }
@@ -395,6 +383,21 @@ mod tests {
         assert_eq!(names, ["preload:a=1,b=2", "eevdf"]);
         assert_eq!(some, ["ping_pong", "odd_fair"]);
         assert_eq!(machines, 4);
+    }
+
+    #[test]
+    fn goes_without_what_cannot_be_built() {
+        let args = ["bench", "--schedulers", "eevdf,simple,lavd,bpfland"];
+        let options = Cli::try_parse_from(args).unwrap().options;
+        let mut plan = Plan::new(&options).unwrap();
+        assert_eq!(plan.peers(), ["simple", "bpfland", "lavd"]);
+        let built = Peer {
+            name: "bpfland".into(),
+            command: Vec::new(),
+            files: Vec::new(),
+        };
+        plan.keep(&[built]).unwrap();
+        assert_eq!(plan.names, ["eevdf", "bpfland"]);
     }
 
     #[test]

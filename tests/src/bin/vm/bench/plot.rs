@@ -4,7 +4,7 @@
 
 use std::fmt::{Display, Write};
 
-use scx_preload_tests::bench::{Better, EEVDF, Row, Target};
+use scx_preload_tests::bench::{Better, EEVDF, Row, SIMPLE, Target};
 
 use super::results::{Boot, Results, Summary};
 
@@ -88,7 +88,7 @@ fn limit(boot: &Boot, row: &Row) -> Option<f64> {
         Target::Open => None,
         Target::Value(limit) => Some(limit),
         Target::Ratio(factor) => of(factor, EEVDF),
-        Target::OfSimple(factor) => of(factor, "simple"),
+        Target::OfSimple(factor) => of(factor, SIMPLE),
     }
 }
 

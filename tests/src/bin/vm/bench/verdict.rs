@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Whether ours is where it should be.
 
-use scx_preload_tests::bench::{Better, EEVDF, Row, Target, variant};
+use scx_preload_tests::bench::{Better, EEVDF, Row, SIMPLE, Target, variant};
 
 use super::results::Boot;
-
-const SIMPLE: &str = "simple";
 
 /// No row is to be worse than the best peer's by more.
 const TOLERANCE: f64 = 0.05;
