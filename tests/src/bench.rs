@@ -152,6 +152,36 @@ pub const ROWS: &[Row] = &[
         },
     ),
     cost(
+        "ping_pong_4",
+        "ns",
+        Open,
+        "the same, of 4 such pairs at once",
+    ),
+    cost(
+        "pipeline",
+        "us",
+        Open,
+        "lateness of one that is woken by a process which goes on computing, median",
+    ),
+    with(
+        "pipeline",
+        cost(
+            "pipeline_delay",
+            "us",
+            Open,
+            "how long its items wait for it, mean",
+        ),
+    ),
+    with(
+        "pipeline",
+        share(
+            "pipeline_stacked",
+            Less,
+            Open,
+            "its wakeups on the waker's CPU, while others are idle",
+        ),
+    ),
+    cost(
         "messaging",
         "ms",
         Ratio(0.92),
@@ -181,6 +211,8 @@ pub const ROWS: &[Row] = &[
         Ratio(1.0),
         "one process wakes 16 and waits for the answers",
     ),
+    cost("fan_out_4", "ns", Open, "the same with 4"),
+    cost("fan_out_32", "ns", Open, "the same with 32"),
     cost("spawn", "ns", Ratio(0.98), "fork, exit, wait"),
     cost("exec", "ns", Open, "fork, exec, exit, wait"),
     cost(

@@ -125,11 +125,17 @@ impl Kind {
     }
 }
 
+fn hog() -> ! {
+    loop {
+        work(usize::MAX);
+    }
+}
+
 /// Uses a CPU. An emulated one gives way to the next at each spin_loop(): often
 /// enough for these to wake in time, not so often that it does little else.
-fn hog() -> ! {
+pub fn work(rounds: usize) {
     let mut x = 1_u64;
-    loop {
+    for _ in 0..rounds {
         for n in 0..16 {
             x = std::hint::black_box(x.rotate_left(7).wrapping_mul(0x9e37_79b9) ^ n);
             x = (x ^ (x >> 31)).wrapping_add(n).rotate_left(11) ^ (x << 5);

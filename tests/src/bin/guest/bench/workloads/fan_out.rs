@@ -10,15 +10,27 @@ use anyhow::Result;
 use super::{Values, times, value};
 use crate::bench::proc::Worker;
 
-const WORKERS: usize = 16;
-const ROUNDS: usize = 300;
+/// In all rounds together.
+const WAKEUPS: usize = 4800;
 
 pub fn run(scale: f64) -> Result<Values> {
-    let rounds = times(ROUNDS, scale);
+    Ok(vec![value("fan_out", ns_a_round(16, scale)?)])
+}
+
+pub fn narrow(scale: f64) -> Result<Values> {
+    Ok(vec![value("fan_out_4", ns_a_round(4, scale)?)])
+}
+
+pub fn wide(scale: f64) -> Result<Values> {
+    Ok(vec![value("fan_out_32", ns_a_round(32, scale)?)])
+}
+
+fn ns_a_round(count: usize, scale: f64) -> Result<f64> {
+    let rounds = times(WAKEUPS / count, scale);
     let (mut answers, answer) = pipe()?;
     let mut wakes = Vec::new();
     let mut workers = Vec::new();
-    for _ in 0..WORKERS {
+    for _ in 0..count {
         let (mut wait, wake) = pipe()?;
         wakes.push(wake);
         let mut answer = &answer;
@@ -30,9 +42,10 @@ pub fn run(scale: f64) -> Result<Values> {
             Ok(())
         })?);
     }
+    let mut bytes = vec![0; count];
     let mut round = || -> Result<()> {
         wakes.iter().try_for_each(wake)?;
-        Ok(answers.read_exact(&mut [0; WORKERS])?)
+        Ok(answers.read_exact(&mut bytes)?)
     };
     let start = Instant::now();
     for _ in 0..rounds {
@@ -40,7 +53,7 @@ pub fn run(scale: f64) -> Result<Values> {
     }
     let ns = start.elapsed().as_nanos() as f64 / rounds as f64;
     workers.into_iter().try_for_each(Worker::finish)?;
-    Ok(vec![value("fan_out", ns)])
+    Ok(ns)
 }
 
 fn wake(mut who: &PipeWriter) -> std::io::Result<()> {

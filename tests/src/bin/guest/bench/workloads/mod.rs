@@ -7,6 +7,7 @@ mod fan_out;
 mod messaging;
 mod nice;
 mod ping_pong;
+mod pipeline;
 mod placement;
 mod shares;
 mod spawn;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::libc;
+use nix::time::{ClockId, clock_gettime};
 
 use super::Values;
 
@@ -29,11 +31,15 @@ type Run = fn(f64) -> Result<Values>;
 
 const ALL: &[(&str, Run)] = &[
     ("ping_pong", ping_pong::run),
+    ("ping_pong_4", ping_pong::four),
+    ("pipeline", pipeline::run),
     ("messaging", messaging::messaging),
     ("hackbench", messaging::hackbench),
     ("switch_storm", switch_storm::run),
     ("yield_storm", yield_storm::run),
     ("fan_out", fan_out::run),
+    ("fan_out_4", fan_out::narrow),
+    ("fan_out_32", fan_out::wide),
     ("spawn", spawn::spawn),
     ("exec", spawn::exec),
     ("make_like", spawn::make_like),
@@ -65,6 +71,16 @@ fn times(count: usize, scale: f64) -> usize {
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+/// By the clock that all CPUs have in common.
+fn now() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_MONOTONIC)?.into())
+}
+
+fn percentile_us(sorted: &[u64], percent: usize) -> f64 {
+    let at = sorted.len() * percent / 100;
+    sorted.get(at).map_or(0.0, |ns| *ns as f64 / 1e3)
 }
 
 fn cpus() -> Result<usize> {

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::{Values, times, value};
 use crate::bench::context_switches;
-use crate::bench::proc::Worker;
+use crate::bench::proc::{Race, Worker};
 
 const ROUND_TRIPS: usize = 6000;
 
@@ -23,6 +23,18 @@ pub fn run(scale: f64) -> Result<Values> {
         // 2 on one CPU, 4 on two: there the idle task is between.
         value("ping_pong_switches", switches as f64 / count as f64),
     ])
+}
+
+/// Some pairs at once.
+pub fn four(scale: f64) -> Result<Values> {
+    const PAIRS: usize = 4;
+    let count = times(ROUND_TRIPS / PAIRS, scale);
+    let mut race = Race::new()?;
+    for _ in 0..PAIRS {
+        race.add(|| round_trips(count).map(drop))?;
+    }
+    let ns = race.run()?.as_nanos() as f64 / (PAIRS * count) as f64;
+    Ok(vec![value("ping_pong_4", ns)])
 }
 
 /// ns a round trip.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
+use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
-use super::{Values, cpus, value, watch_from_above};
+use super::{Values, cpus, now, percentile_us, value, watch_from_above};
 use crate::bench::proc::Worker;
 use crate::bench::workloads::shares::fairness;
 use crate::hog::{Hog, Kind, shares};
@@ -50,11 +50,6 @@ pub fn run(scale: f64) -> Result<Values> {
     ])
 }
 
-fn percentile_us(sorted: &[u64], percent: usize) -> f64 {
-    let at = sorted.len() * percent / 100;
-    sorted.get(at).map_or(0.0, |ns| *ns as f64 / 1e3)
-}
-
 /// Its pipe has how late it was, each time, when the window is over.
 fn sleeper(seed: u64, window: Duration) -> Result<(Worker, PipeReader)> {
     let (from, mut to) = pipe()?;
@@ -78,8 +73,4 @@ fn sleeper(seed: u64, window: Duration) -> Result<(Worker, PipeReader)> {
         Ok(to.write_all(&late)?)
     })?;
     Ok((worker, from))
-}
-
-fn now() -> Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_MONOTONIC)?.into())
 }
