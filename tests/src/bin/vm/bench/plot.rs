@@ -7,6 +7,7 @@ use std::fmt::{Display, Write};
 use scx_preload_tests::bench::{Better, EEVDF, Row, SIMPLE, Target};
 
 use super::results::{Boot, Results, Summary};
+use super::tables::number;
 
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 190.0;
@@ -17,8 +18,9 @@ const CHAR: f64 = 7.2;
 /// Ends of a logarithmic axis: one value far off would leave no room for others.
 const MIN: f64 = 0.1;
 const MAX: f64 = 10.0;
-/// Between two schedulers' dots of a row.
-const STEP: f64 = 9.0;
+/// Between two schedulers' dots of a row, which may have figures beside them.
+const STEP: f64 = 11.0;
+const SMALL: f64 = 10.0;
 
 /// Told apart by people who do not see all colours, too (after Okabe and Ito).
 const COLOURS: &[&str] = &[
@@ -249,13 +251,15 @@ impl Page<'_> {
 
     /// Says how much it is, where a dot cannot show it.
     fn far(&mut self, value: f64, y: f64, axis: &Axis) {
+        /// A dot is as wide as that.
+        const NEAR: f64 = 1.01;
         let (anchor, off) = match value {
-            v if v > axis.to => ("end", -8.0),
-            v if v < axis.from => ("start", 8.0),
+            v if v > axis.to * NEAR => ("end", -8.0),
+            v if v < axis.from / NEAR => ("start", 8.0),
             _ => return,
         };
-        let end = std::mem::replace(&mut self.y, y + 4.0);
-        self.text(axis.x(value) + off, 11.0, anchor, "normal", &short(value));
+        let end = std::mem::replace(&mut self.y, y + 3.5);
+        self.text(axis.x(value) + off, SMALL, anchor, "normal", &number(value));
         self.y = end;
     }
 

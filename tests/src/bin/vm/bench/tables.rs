@@ -122,7 +122,7 @@ fn spread(summary: &Summary) -> String {
 }
 
 /// Three significant digits, or all before the point.
-fn number(value: f64) -> String {
+pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         v if v >= 100.0 || v == 0.0 => 0,
         v if v >= 10.0 => 1,
