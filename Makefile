@@ -18,6 +18,9 @@ demo: deps build
 test: deps build
 	$(BUILD)/vm test --unit
 
+bench: bench-deps build
+	$(BUILD)/vm bench
+
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -26,6 +29,9 @@ lint:
 
 deps:
 	tests/install-deps
+
+bench-deps:
+	tests/install-deps bench
 
 # The unit and the dracut module name what they need by its path.
 to_prefix = sed 's,/usr/,$(PREFIX)/,'
@@ -45,4 +51,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build clean demo deps install lint test
+.PHONY: all bench bench-deps build clean demo deps install lint test

@@ -82,7 +82,7 @@ fn refused(source: &Source, what: &str, err: libbpf_rs::Error) -> Error {
 }
 
 /// The object's BTF, whose section offsets libbpf has filled in.
-fn object_btf(object: &OpenObject) -> Result<Btf<'_>> {
+pub fn object_btf(object: &OpenObject) -> Result<Btf<'_>> {
     // SAFETY: the pointer is that of a live object, which the result borrows.
     let raw = unsafe { object.as_libbpf_object().as_ref() };
     Btf::from_bpf_object(raw)
@@ -100,7 +100,8 @@ fn object_name(object: &OpenObject) -> String {
         .unwrap_or_default()
 }
 
-fn set_rodata(object: &mut OpenObject, settings: &[Setting]) -> Result<()> {
+/// Give rodata variables their values, before the load makes them constants.
+pub fn set_rodata(object: &mut OpenObject, settings: &[Setting]) -> Result<()> {
     let mut writes = Vec::new();
     {
         let btf = object_btf(object)?;

@@ -2,6 +2,8 @@
 //! What the guest tells the host: one JSON object a line over the second
 //! serial port. The port is not the console, so nothing else writes to it.
 
+pub mod bench;
+
 use serde::{Deserialize, Serialize};
 
 /// The guest's end of the report port.
@@ -24,6 +26,17 @@ pub enum Report {
         ms: u64,
         /// What it printed, its error last; `None` when it passed.
         error: Option<String>,
+    },
+    /// One value that a benchmark has measured.
+    Sample {
+        /// The scheduler that ran meanwhile, as the command line named it.
+        scheduler: String,
+        /// Name of the value, see [`bench::ROWS`], or of a counter beside them.
+        row: String,
+        /// The first is 0.
+        repetition: u32,
+        /// In the row's unit.
+        value: f64,
     },
     /// Something to show as it is.
     Text {

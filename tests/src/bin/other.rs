@@ -1,23 +1,68 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Somebody else's sched_ext scheduler: attached as long as this runs, as those
-//! of the sched_ext project are, or, given a path, as long as it is pinned there.
+//! `other OBJECT [PIN]`: somebody else's sched_ext scheduler, attached as long as
+//! this runs, as those of the sched_ext project are, or, given a path, as long as
+//! it is pinned there.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
 
 use anyhow::{Context, Result};
-use libbpf_rs::{MapCore, MapType, ObjectBuilder};
-
-const OBJECT: &[u8] = include_bytes!(concat!(env!("SCX_PRELOAD_OBJECTS"), "/other.bpf.o"));
+use libbpf_rs::btf::Btf;
+use libbpf_rs::btf::types::{Enum, Enum64};
+use libbpf_rs::{MapCore, MapType, ObjectBuilder, OpenObject};
+use scx_preload::btf::variables;
+use scx_preload::object::{Setting, object_btf, set_rodata};
 
 fn main() -> Result<()> {
-    let mut object = ObjectBuilder::default().open_memory(OBJECT)?.load()?;
+    let mut args = std::env::args().skip(1);
+    let path = args.next().context("usage: other OBJECT [PIN]")?;
+    let mut object = ObjectBuilder::default().open_file(path)?;
+    fill_in_enumerators(&mut object)?;
+    let mut object = object.load()?;
     let mut ops = object
         .maps_mut()
         .find(|map| map.map_type() == MapType::StructOps)
         .context("no ops table")?;
     let mut link = ops.attach_struct_ops()?;
-    if let Some(path) = std::env::args().nth(1) {
+    if let Some(path) = args.next() {
         return Ok(link.pin(path)?);
     }
     loop {
         std::thread::park();
     }
+}
+
+/// scx's headers expect user space to look up the kernel's `SCX_*` and to put
+/// each into the rodata variable `__SCX_*`. What the kernel lacks stays 0.
+fn fill_in_enumerators(object: &mut OpenObject) -> Result<()> {
+    let kernel = enumerators()?;
+    let btf = object_btf(object)?;
+    let known = variables(&btf, ".rodata").into_iter().filter_map(|v| {
+        let value = kernel.get(v.name.strip_prefix("__")?)?.to_string();
+        Some(Setting {
+            name: v.name,
+            value,
+        })
+    });
+    let settings: Vec<_> = known.collect();
+    drop(btf);
+    Ok(set_rodata(object, &settings)?)
+}
+
+/// The `SCX_*` of the running kernel.
+fn enumerators() -> Result<HashMap<String, u64>> {
+    let kernel = Btf::from_vmlinux()?;
+    let mut found = HashMap::new();
+    let mut add = |name: Option<&OsStr>, value| match name.and_then(OsStr::to_str) {
+        Some(name) if name.starts_with("SCX_") => drop(found.insert(name.to_owned(), value)),
+        _ => {}
+    };
+    // A variable is a u64 whatever the enumerator is.
+    for narrow in kernel.type_by_kind::<Enum<'_>>() {
+        narrow.iter().for_each(|m| add(m.name, m.value as u64));
+    }
+    for wide in kernel.type_by_kind::<Enum64<'_>>() {
+        wide.iter().for_each(|m| add(m.name, m.value as u64));
+    }
+    Ok(found)
 }

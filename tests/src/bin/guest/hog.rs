@@ -112,18 +112,36 @@ impl Kind {
         if !self.cpus.is_empty() {
             allow(Pid::from_raw(0), self.cpus.iter().copied())?;
         }
+        let Some((run, sleep)) = self.pattern else {
+            hog();
+        };
         loop {
             let start = Instant::now();
-            match self.pattern {
-                Some((run, sleep)) => {
-                    while start.elapsed() < run {
-                        std::hint::spin_loop();
-                    }
-                    std::thread::sleep(sleep);
-                }
-                None => std::hint::spin_loop(),
+            while start.elapsed() < run {
+                std::hint::spin_loop();
             }
+            std::thread::sleep(sleep);
         }
+    }
+}
+
+fn hog() -> ! {
+    loop {
+        work(usize::MAX);
+    }
+}
+
+/// Uses a CPU. An emulated one gives way to the next at each spin_loop(): often
+/// enough for these to wake in time, not so often that it does little else.
+pub fn work(rounds: usize) {
+    let mut x = 1_u64;
+    for _ in 0..rounds {
+        for n in 0..16 {
+            x = std::hint::black_box(x.rotate_left(7).wrapping_mul(0x9e37_79b9) ^ n);
+            x = (x ^ (x >> 31)).wrapping_add(n).rotate_left(11) ^ (x << 5);
+            x = (x ^ (x >> 17)).wrapping_add(n).rotate_left(23) ^ (x << 9);
+        }
+        std::hint::spin_loop();
     }
 }
 

@@ -7,14 +7,18 @@
 //! - `scx_test.boot=NAME` names the boot in the report,
 //! - `scx_test.suite=NAME[,NAME]` names the suites to run,
 //! - `scx_test.filter=TEXT` keeps the tests whose full name contains TEXT,
-//! - `scx_test.demo` shows the machine instead of testing it.
+//! - `scx_test.demo` shows the machine instead of testing it,
+//! - `scx_bench.schedulers=NAME[,NAME]` compares schedulers instead; it goes
+//!   with the other words in `scx_preload_tests::bench::words`.
 //!
 //! The host runs it too, as `guest --list`, to know which results to expect.
 
+mod bench;
 mod demo;
 mod hog;
 mod init;
 mod journal;
+mod other;
 mod port;
 mod preload;
 mod runner;
@@ -26,8 +30,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use nix::sys::reboot::{RebootMode, reboot};
 use scx_preload_tests::Report;
+use scx_preload_tests::bench::words;
 
 use crate::port::Port;
+use crate::sys::word;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
         _ if pid1 => init::mount_all().and_then(|()| whole_run()),
         ["--list"] => list(),
         ["--one", suite, test] => runner::run_here(suite, test),
+        ["--workload", name, scale] => bench::run_here(name, scale),
+        ["--helper", what] => bench::run_helper(what),
         ["--run"] => whole_run(),
         _ => Err(anyhow::anyhow!("usage: guest --list | --run")),
     };
@@ -80,24 +88,22 @@ fn whole_run() -> Result<()> {
 
 fn obey(port: &mut Port) -> Result<()> {
     let cmdline = sys::read("/proc/cmdline")?;
-    let word = |name: &str| {
-        cmdline
-            .split_whitespace()
-            .find_map(|w| w.strip_prefix(name)?.strip_prefix('='))
-    };
     if cmdline.split_whitespace().any(|w| w == "scx_test.demo") {
         return demo::show(port);
     }
-    let boot = word("scx_test.boot").unwrap_or("by-hand");
-    let filter = word("scx_test.filter").unwrap_or("");
-    let names = word("scx_test.suite").context("no scx_test.suite= on the kernel command line")?;
+    if word(words::SCHEDULERS)?.is_some() {
+        return bench::compare(port);
+    }
+    let boot = word("scx_test.boot")?.unwrap_or("by-hand".into());
+    let filter = word("scx_test.filter")?.unwrap_or_default();
+    let names = word("scx_test.suite")?.context("no scx_test.suite= on the kernel command line")?;
     for name in names.split(',') {
         let Some(tests) = suites::find(name) else {
             bail!("no suite is called {name:?}");
         };
         for test in tests.iter().chain(suites::LAST) {
             let full = format!("{boot}/{name}/{}", test.name);
-            if full.contains(filter) {
+            if full.contains(&filter) {
                 runner::run_apart(port, &full, name, test)?;
             }
         }

@@ -2,13 +2,11 @@
 //! The program under test, as the suites use it.
 
 use std::fs;
-use std::process::{Child, Command};
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::sys::{SCX_PRELOAD, run_ok, scx_ops, scx_state, wait_for};
+use crate::sys::{SCX_PRELOAD, run_ok};
 
 /// Where the overrides and fixtures are.
 pub const OBJECTS: &str = "/objects";
@@ -52,38 +50,4 @@ pub fn hook(status: &Value, name: &str, count: &str) -> Result<u64> {
 pub fn counter(status: &Value, name: &str) -> Result<u64> {
     let count = status["counters"][name].as_u64();
     count.with_context(|| format!("status has no counter {name}"))
-}
-
-/// Somebody else's scheduler, attached as long as this lives.
-pub struct Other(Child);
-
-impl Other {
-    pub fn start() -> Result<Self> {
-        let child = Command::new("/usr/bin/other").spawn();
-        let mut other = Self(child.context("cannot start the other scheduler")?);
-        wait_for(Duration::from_secs(20), || {
-            if let Some(status) = other.0.try_wait()? {
-                bail!("the other scheduler ended: {status}");
-            }
-            ensure!(scx_ops().as_deref() == Some("other") && scx_state()? == "enabled");
-            Ok(())
-        })?;
-        Ok(other)
-    }
-
-    pub fn stop(&mut self) -> Result<()> {
-        self.0.kill()?;
-        self.0.wait()?;
-        wait_for(Duration::from_secs(20), || {
-            ensure!(scx_state()? == "disabled", "{}", scx_state()?);
-            Ok(())
-        })
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -31,7 +31,7 @@ pub fn run_here(suite: &str, test: &str) -> Result<()> {
         .and_then(|tests| tests.iter().chain(suites::LAST).find(|t| t.name == test))
         .with_context(|| format!("no test is called {suite}/{test}"))?;
     alarm::set(LIMIT_S);
-    (test.run)()
+    (test.run)(test.name)
 }
 
 /// In the parent: runs the test in a child and reports how it went.
@@ -48,33 +48,59 @@ pub fn run_apart(port: &mut Port, full: &str, suite: &str, test: &Test) -> Resul
 
 /// `None` when the test passed, else what it said.
 fn child(suite: &str, test: &str) -> Result<Option<String>> {
+    let ended = in_session(&["--one", suite, test])?;
+    end_session(ended.leader);
+    Ok(ended.error(LIMIT_S))
+}
+
+/// What ran in a session of its own.
+pub struct Ended {
+    /// Its process, which gave the session and the process group their number.
+    pub leader: Pid,
+    status: ExitStatus,
+    said: String,
+}
+
+/// Runs ourselves with other arguments, to the end, in a session of its own.
+pub fn in_session(args: &[&str]) -> Result<Ended> {
     // A file and not a pipe: a grandchild that keeps it open delays nobody.
     let path = "/run/scx_preload_test.out";
-    let out = File::create(path).context("cannot make the file for the test's output")?;
+    let out = File::create(path).context("cannot make the file for the output")?;
     let mut command = Command::new("/proc/self/exe");
-    command
-        .args(["--one", suite, test])
-        .stdout(out.try_clone()?)
-        .stderr(out);
+    command.args(args).stdout(out.try_clone()?).stderr(out);
     // SAFETY: setsid() is async-signal-safe and touches no memory of ours.
     unsafe {
         command.pre_exec(|| setsid().map(drop).map_err(io::Error::from));
     }
-    let mut child = command.spawn().context("cannot start the test")?;
-    let status = child.wait().context("cannot wait for the test")?;
-    end_session(Pid::from_raw(child.id() as i32));
-    let said = fs::read(path).context("cannot read the test's output")?;
-    let said = String::from_utf8_lossy(&said);
+    let mut child = command.spawn().context("cannot start ourselves")?;
+    let status = child.wait().context("cannot wait for our child")?;
+    let said = fs::read(path).context("cannot read the output")?;
+    let said = String::from_utf8_lossy(&said).into_owned();
     // For the console log, where what a passing test said is of use too.
-    println!("{suite}/{test}\n{said}");
-    if status.success() {
-        return Ok(None);
+    println!("{}\n{said}", args[1..].join("/"));
+    Ok(Ended {
+        leader: Pid::from_raw(child.id() as i32),
+        status,
+        said,
+    })
+}
+
+impl Ended {
+    /// `None` when it went well, else what it said; it had set an alarm for `limit_s`.
+    pub fn error(&self, limit_s: u32) -> Option<String> {
+        if self.status.success() {
+            return None;
+        }
+        let mut from = self.said.len().saturating_sub(OUTPUT_MAX);
+        while !self.said.is_char_boundary(from) {
+            from += 1;
+        }
+        Some(format!(
+            "{}{}",
+            &self.said[from..],
+            ending(self.status, limit_s)
+        ))
     }
-    let mut from = said.len().saturating_sub(OUTPUT_MAX);
-    while !said.is_char_boundary(from) {
-        from += 1;
-    }
-    Ok(Some(format!("{}{}", &said[from..], ending(status))))
 }
 
 /// Kills what the test left running. Under a pid 1 that is ourselves, that is
@@ -87,9 +113,9 @@ fn end_session(leader: Pid) {
     while pid1 && matches!(waitpid(None, None), Ok(_) | Err(Errno::EINTR)) {}
 }
 
-fn ending(status: ExitStatus) -> String {
+fn ending(status: ExitStatus, limit_s: u32) -> String {
     match status.signal().map(Signal::try_from) {
-        Some(Ok(Signal::SIGALRM)) => format!("still running after {LIMIT_S} s"),
+        Some(Ok(Signal::SIGALRM)) => format!("still running after {limit_s} s"),
         Some(Ok(signal)) => format!("died of {signal}"),
         _ => String::new(),
     }

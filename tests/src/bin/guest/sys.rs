@@ -19,6 +19,13 @@ pub fn read(path: impl AsRef<Path>) -> Result<String> {
     Ok(text.trim_end().to_string())
 }
 
+/// The value of a word of the kernel command line, `NAME=VALUE`.
+pub fn word(name: &str) -> Result<Option<String>> {
+    let cmdline = read("/proc/cmdline")?;
+    let value = |w: &str| Some(w.strip_prefix(name)?.strip_prefix('=')?.to_string());
+    Ok(cmdline.split_whitespace().find_map(value))
+}
+
 /// What a program left behind.
 pub struct Output {
     pub code: Option<i32>,
@@ -63,14 +70,24 @@ pub fn scx_ops() -> Option<String> {
     read("/sys/kernel/sched_ext/root/ops").ok()
 }
 
+/// How many times a scheduler has been enabled since the boot.
+pub fn enable_seq() -> Result<u64> {
+    Ok(read("/sys/kernel/sched_ext/enable_seq")?.parse()?)
+}
+
 /// Looks until `what` holds; fails with its last answer after `limit`.
-pub fn wait_for(limit: Duration, mut what: impl FnMut() -> Result<()>) -> Result<()> {
+pub fn wait_for(limit: Duration, what: impl FnMut() -> Result<()>) -> Result<()> {
+    poll(limit, Duration::from_millis(20), what)
+}
+
+/// The same, as often as one wants.
+pub fn poll(limit: Duration, pause: Duration, mut what: impl FnMut() -> Result<()>) -> Result<()> {
     let end = Instant::now() + limit;
     loop {
         match what() {
             Ok(()) => return Ok(()),
             Err(e) if Instant::now() > end => bail!("after {limit:?} still: {e:#}"),
-            Err(_) => sleep(Duration::from_millis(20)),
+            Err(_) => sleep(pause),
         }
     }
 }

@@ -71,8 +71,12 @@ impl Cache {
 
     /// Removes all but the `keep` most recently used entries of a directory.
     pub fn prune(&self, name: &str, keep: usize) -> Result<()> {
+        let dir = self.dir.join(name);
+        if !dir.exists() {
+            return Ok(());
+        }
         let mut entries = Vec::new();
-        for entry in fs::read_dir(self.dir.join(name))? {
+        for entry in fs::read_dir(dir)? {
             let entry = entry?;
             entries.push((entry.metadata()?.modified()?, entry.path()));
         }

@@ -41,7 +41,8 @@ pub fn other_first(archive: &mut Archive) -> Result<()> {
         &format!("{units}/sysinit.target.wants/other_scheduler.service"),
         "../other_scheduler.service",
     );
-    archive.copy("usr/bin/other", 0o755, &programs::find("other")?)
+    archive.copy("usr/bin/other", 0o755, &programs::find("other")?)?;
+    archive.copy("other.bpf.o", 0o644, &programs::object("other")?)
 }
 
 const OTHER_UNIT: &str = "\
@@ -51,5 +52,5 @@ Before=scx_preload.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/bin/other /sys/fs/bpf/other
+ExecStart=/usr/bin/other /other.bpf.o /sys/fs/bpf/other
 ";

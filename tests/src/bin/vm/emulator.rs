@@ -3,6 +3,7 @@
 //! as it does when sched_ext is enabled, and the machine dies of "Oops: int3":
 //! half of the boots with bookworm's 7.2, one in some dozens with 10.0.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,6 +38,31 @@ impl Emulator {
         }
         qemu
     }
+}
+
+/// A boot that the emulator ended does not count and is tried again, but not
+/// without end.
+pub fn retry<T>(
+    console: &Path,
+    mut boot: impl FnMut() -> Result<T>,
+    good: impl Fn(&T) -> bool,
+) -> Result<T> {
+    const TRIES: usize = 3;
+    for _ in 1..TRIES {
+        let result = boot()?;
+        if good(&result) || !failed(console) {
+            return Ok(result);
+        }
+        println!("  \"Oops: int3\" is QEMU's failure, see emulator.rs: once more");
+    }
+    boot()
+}
+
+/// No code of ours can run the kernel into a breakpoint of its own.
+fn failed(console: &Path) -> bool {
+    // Without a log QEMU did not start, which it has said.
+    let log = fs::read(console).unwrap_or_default();
+    String::from_utf8_lossy(&log).contains("Oops: int3")
 }
 
 fn unpack(line: &str, dir: &Path) -> Result<()> {

@@ -173,7 +173,8 @@ fn unpack(dir: &Path, release: &str) -> Result<()> {
     fs::remove_dir_all(&full).context("cannot remove the unpacked packages")
 }
 
-fn output(command: &mut Command) -> Result<String> {
+/// What a command prints; an error if it fails.
+pub fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().display().to_string();
     let out = command
         .output()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Uid;
+use scx_preload_tests::bench::Peer;
 
 use crate::apt::Mirror;
 use crate::cache::{Cache, Key};
@@ -13,9 +14,13 @@ use crate::cpio::Archive;
 use crate::debian::Debian;
 use crate::emulator::Emulator;
 use crate::kernel::Kernel;
+use crate::peers;
 use crate::qemu::Machine;
 use crate::suites::{Boot, Vm, Which};
 use crate::{step, tiny};
+
+/// The suite with the newest kernel.
+pub const NEWEST: &str = "trixie-backports";
 
 pub struct Lab {
     cache: Cache,
@@ -24,6 +29,7 @@ pub struct Lab {
     kernels: Vec<(Which, Kernel)>,
     emulator: Option<Emulator>,
     tiny: Option<PathBuf>,
+    peers: Vec<Peer>,
     debian: Option<Debian>,
 }
 
@@ -36,6 +42,7 @@ impl Lab {
             kernels: Vec::new(),
             emulator: None,
             tiny: None,
+            peers: Vec::new(),
             debian: None,
         })
     }
@@ -48,7 +55,7 @@ impl Lab {
         );
         let _lock = self.cache.lock()?;
         self.emulator = Some(Emulator::get(&self.cache, &self.mirror)?);
-        let is_tiny = |boot: &&Boot| matches!(boot.vm, Vm::Tiny);
+        let is_tiny = |boot: &&Boot| matches!(boot.vm, Vm::Tiny | Vm::Peers);
         for boot in boots {
             self.prepare_kernel(boot.kernel)?;
         }
@@ -65,12 +72,19 @@ impl Lab {
         Ok(())
     }
 
+    /// Makes what a boot of `Vm::Peers` needs besides; the peers that there are.
+    pub fn prepare_peers(&mut self, names: &[&str]) -> Result<&[Peer]> {
+        let _lock = self.cache.lock()?;
+        self.peers = peers::get(&self.cache, &self.mirror, names)?;
+        Ok(&self.peers)
+    }
+
     fn prepare_kernel(&mut self, which: Which) -> Result<()> {
         if self.kernels.iter().any(|(w, _)| *w == which) {
             return Ok(());
         }
         let (suites, sched_ext): (&[&str], _) = match which {
-            Which::Newest => (&["trixie-backports"], true),
+            Which::Newest => (&[NEWEST], true),
             Which::Other => (&["sid", "forky"], true),
             Which::Stable => (&["trixie"], false),
         };
@@ -104,22 +118,35 @@ impl Lab {
             .context("the kernel was not prepared")
     }
 
+    /// The first line of QEMU's `--version`.
+    pub fn qemu_version(&self) -> Result<String> {
+        let emulator = self.emulator.as_ref().context("QEMU was not prepared")?;
+        let out = emulator.command().arg("--version").output();
+        let out = out.context("cannot run QEMU")?.stdout;
+        let text = String::from_utf8_lossy(&out).into_owned();
+        Ok(text.lines().next().unwrap_or_default().into())
+    }
+
     /// The machine of one boot.
     pub fn machine(&self, boot: &Boot, cmdline: &str) -> Result<Machine> {
         let kernel = self.kernel(boot.kernel)?;
         let emulator = self.emulator.as_ref().context("QEMU was not prepared")?;
         let console = step::boot_log(boot.name)?;
-        if let Vm::Tiny = boot.vm {
+        if let Vm::Tiny | Vm::Peers = boot.vm {
+            let tiny = self.tiny.clone();
+            let mut initrd = tiny.context("the initramfs was not prepared")?;
+            if let Vm::Peers = boot.vm {
+                let more = console.with_extension("initrd");
+                add(&initrd, |to| peers::add(&self.peers, kernel, to), &more)?;
+                initrd = more;
+            }
             return Ok(Machine {
                 qemu: emulator.command(),
                 kernel: kernel.image(),
-                initrd: self
-                    .tiny
-                    .clone()
-                    .context("the initramfs was not prepared")?,
+                initrd,
                 disk: None,
-                // Two last-level caches, and SMT.
-                smp: "8,sockets=2,cores=2,threads=2",
+                shape: boot.shape,
+                icount: false,
                 cmdline: cmdline.into(),
                 console,
             });
@@ -142,7 +169,8 @@ impl Lab {
             kernel: kernel.image(),
             initrd,
             disk: Some(debian.disk()),
-            smp: "4,sockets=2,cores=1,threads=2",
+            shape: boot.shape,
+            icount: false,
             cmdline: format!(
                 "root=/dev/vda rw quiet udev.children_max=2 systemd.getty_auto=no {cmdline}"
             ),
@@ -152,7 +180,7 @@ impl Lab {
 }
 
 /// An initramfs with more files: what comes later wins.
-fn add(initrd: &Path, files: fn(&mut Archive) -> Result<()>, to: &Path) -> Result<()> {
+pub fn add(initrd: &Path, files: impl FnOnce(&mut Archive) -> Result<()>, to: &Path) -> Result<()> {
     let mut data = fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
     data.resize(data.len().next_multiple_of(4), 0);
     let mut archive = Archive::default();

@@ -2,6 +2,7 @@
 //! Boots scx_preload in virtual machines, to test it and to show it.
 
 mod apt;
+mod bench;
 mod cache;
 mod cpio;
 mod debian;
@@ -10,6 +11,7 @@ mod drills;
 mod emulator;
 mod kernel;
 mod lab;
+mod peers;
 mod programs;
 mod qemu;
 mod step;
@@ -17,6 +19,7 @@ mod suites;
 mod tiny;
 mod unit;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -54,8 +57,30 @@ enum Verb {
     /// Boot Debian from its dracut image and show the scheduler at work: first
     /// the defaults, then an override.
     Demo,
+    /// Compare schedulers: all in one boot of a machine, taking turns.
+    ///
+    /// By default time in the VM is the number of instructions that it has
+    /// executed (QEMU's icount): two runs agree within a few percent however
+    /// busy the host is, and a row shows what a scheduler's work costs and what
+    /// it decides; it shows neither lock contention nor caches. Each row is
+    /// measured once in each repetition, by all schedulers before the next
+    /// repetition begins; the tables have the median, its spread (greatest less
+    /// least, of the median), and the ratio to EEVDF, the kernel's own
+    /// scheduler, in the same boot.
+    ///
+    /// Fails if a scheduler did not get to work or did not stay, after it has
+    /// shown the rest.
+    Bench(bench::Options),
+    /// Say whether two `results.json` of `bench` agree within their spreads.
+    BenchDiff { before: PathBuf, after: PathBuf },
     /// List all tests as boot/suite/test.
     List,
+    /// Run each scheduler that the benchmark compares with for some seconds. The
+    /// first time they are built, which takes longer than all tests.
+    Peers {
+        /// Only those with this text in peers/peers/NAME.
+        filter: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -73,13 +98,20 @@ fn run() -> Result<ExitCode> {
     match args.verb {
         Verb::Setup => suites::setup(args.refresh)?,
         Verb::Demo => demo::run(args.refresh)?,
+        Verb::Bench(options) => return bench::run(args.refresh, &options),
+        Verb::BenchDiff { before, after } => bench::diff(&before, &after)?,
         Verb::List => {
-            for planned in suites::plan("")? {
+            for planned in suites::plan(suites::BOOTS, "")? {
                 planned.tests.iter().for_each(|name| println!("{name}"));
             }
         }
         Verb::Test { filter, unit } => {
-            return suites::run(args.refresh, unit, filter.as_deref().unwrap_or(""));
+            let filter = filter.unwrap_or_default();
+            return suites::run(args.refresh, unit, &filter);
+        }
+        Verb::Peers { filter } => {
+            let filter = filter.unwrap_or_default();
+            return suites::run_peers(args.refresh, &filter);
         }
     }
     Ok(ExitCode::SUCCESS)

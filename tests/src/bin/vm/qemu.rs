@@ -26,12 +26,50 @@ const POWER_OFF: Duration = Duration::from_secs(30);
 /// a serial port of its own, which Debian's kernels have built in.
 const CMDLINE: &str = "console=ttyS0 8250.nr_uarts=2 nokaslr mitigations=off panic=-1";
 
+/// CPUs, memory and how they hang together, in QEMU's terms.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// `-smp`; a socket has one last-level cache.
+    pub smp: &'static str,
+    /// `-m`
+    pub memory: &'static str,
+    /// Further arguments, such as those for NUMA.
+    pub args: &'static [&'static str],
+}
+
+impl Shape {
+    pub const fn new(smp: &'static str) -> Self {
+        Shape {
+            smp,
+            memory: "1536M",
+            args: &[],
+        }
+    }
+}
+
+const MULTI: &[&str] = &["-accel", "tcg,thread=multi"];
+
+/// The clock and all randomness come from the machine itself, too.
+const ICOUNT: &[&str] = &[
+    "-accel",
+    "tcg,thread=single",
+    "-icount",
+    "shift=0,sleep=off",
+    "-rtc",
+    "clock=vm",
+    "-seed",
+    "1",
+];
+
 pub struct Machine {
     pub qemu: Command,
     pub kernel: PathBuf,
     pub initrd: PathBuf,
     pub disk: Option<PathBuf>,
-    pub smp: &'static str,
+    pub shape: Shape,
+    /// Time is what the CPUs have executed, one after the other, 1 ns an
+    /// instruction: the host's load does not matter, nor does its speed.
+    pub icount: bool,
     pub cmdline: String,
     /// Log of the console.
     pub console: PathBuf,
@@ -77,16 +115,11 @@ impl Machine {
             "none",
             "-no-reboot",
         ])
-        .args([
-            "-machine",
-            "q35",
-            "-accel",
-            "tcg,thread=multi",
-            "-m",
-            "1536M",
-        ])
+        .args(["-machine", "q35", "-m", self.shape.memory])
+        .args(if self.icount { ICOUNT } else { MULTI })
         // Plain "max" gives each CPU a last-level cache of its own.
-        .args(["-cpu", "max,vendor=GenuineIntel", "-smp", self.smp])
+        .args(["-cpu", "max,vendor=GenuineIntel", "-smp", self.shape.smp])
+        .args(self.shape.args)
         .arg("-chardev")
         .arg(format!("file,id=console,path={}", self.console.display()))
         .args(["-chardev", "stdio,id=report,signal=off"])

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The table of boots, and the run through it.
 
-use std::fs;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use scx_preload_tests::Report;
+use scx_preload_tests::bench;
 
 use crate::cpio::Archive;
 use crate::lab::Lab;
-use crate::{drills, programs, step, unit};
+use crate::qemu::Shape;
+use crate::{drills, emulator, programs, step, unit};
 
 /// Which of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +28,8 @@ pub enum Which {
 pub enum Vm {
     /// Our initramfs: the suites without a distribution around them.
     Tiny,
+    /// The same with the schedulers that the benchmark compares with.
+    Peers,
     /// A Debian root, from its dracut image.
     Debian,
     /// The same, made with an override as the administrator's object.
@@ -40,20 +43,26 @@ pub struct Boot {
     pub name: &'static str,
     pub vm: Vm,
     pub kernel: Which,
+    pub shape: Shape,
     pub cmdline: &'static str,
     /// As the guest knows them.
     pub suites: &'static [&'static str],
 }
 
-const fn tiny(name: &'static str, kernel: Which, suites: &'static [&'static str]) -> Boot {
+pub const fn tiny(name: &'static str, kernel: Which, suites: &'static [&'static str]) -> Boot {
     Boot {
         name,
         vm: Vm::Tiny,
         kernel,
+        // Two last-level caches, and SMT.
+        shape: Shape::new("8,sockets=2,cores=2,threads=2"),
         cmdline: "",
         suites,
     }
 }
+
+/// Small, as so many are booted.
+pub const DEBIAN: Shape = Shape::new("4,sockets=2,cores=1,threads=2");
 
 const fn debian(
     name: &'static str,
@@ -64,6 +73,7 @@ const fn debian(
         name,
         vm: Vm::Debian,
         kernel: Which::Newest,
+        shape: DEBIAN,
         cmdline,
         suites,
     }
@@ -78,12 +88,13 @@ const fn drill(
         name,
         vm: Vm::Drill(files),
         kernel: Which::Newest,
+        shape: DEBIAN,
         cmdline: "",
         suites,
     }
 }
 
-const BOOTS: &[Boot] = &[
+pub const BOOTS: &[Boot] = &[
     tiny(
         "newest",
         Which::Newest,
@@ -120,6 +131,12 @@ const BOOTS: &[Boot] = &[
     },
 ];
 
+/// Not among the tests: to build what it boots takes longer than they do.
+const PEERS: &[Boot] = &[Boot {
+    vm: Vm::Peers,
+    ..tiny("peers", Which::Newest, &["peers"])
+}];
+
 /// A boot with the full names of the tests that are due in it.
 pub struct Planned {
     pub boot: &'static Boot,
@@ -127,14 +144,14 @@ pub struct Planned {
 }
 
 /// The boots that have tests with `filter` in their names.
-pub fn plan(filter: &str) -> Result<Vec<Planned>> {
+pub fn plan(boots: &'static [Boot], filter: &str) -> Result<Vec<Planned>> {
     let out = Command::new(programs::find("guest")?)
         .arg("--list")
         .output()
         .context("cannot run guest")?;
     let list = String::from_utf8(out.stdout).context("guest --list")?;
     let mut plan = Vec::new();
-    for boot in BOOTS {
+    for boot in boots {
         let mut tests = Vec::new();
         for suite in boot.suites {
             let of_suite = list.lines().filter(|l| l.starts_with(&format!("{suite}/")));
@@ -153,7 +170,7 @@ pub fn plan(filter: &str) -> Result<Vec<Planned>> {
     Ok(plan)
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub struct Tally {
     pub passed: usize,
     pub failed: usize,
@@ -164,13 +181,42 @@ pub fn setup(refresh: bool) -> Result<()> {
 }
 
 pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
-    let mut tally = if unit { unit::run()? } else { Tally::default() };
-    let plan = plan(filter)?;
+    let tally = if unit { unit::run()? } else { Tally::default() };
+    let plan = plan(BOOTS, filter)?;
+    let lab = prepared(&plan, refresh, filter)?;
+    run_plan(&lab, &plan, filter, tally)
+}
+
+/// The schedulers that the benchmark compares with; builds those that are due.
+pub fn run_peers(refresh: bool, filter: &str) -> Result<ExitCode> {
+    let plan = plan(PEERS, filter)?;
+    let mut lab = prepared(&plan, refresh, filter)?;
+    let due = |name: &&str| {
+        plan.iter()
+            .any(|p| p.tests.iter().any(|t| t.ends_with(&format!("/{name}"))))
+    };
+    let names = bench::PEERS.iter().map(|(name, _)| *name);
+    let names: Vec<_> = names.filter(due).collect();
+    lab.prepare_peers(&names)?;
+    run_plan(&lab, &plan, filter, Tally::default())
+}
+
+fn prepared(plan: &[Planned], refresh: bool, filter: &str) -> Result<Lab> {
     ensure!(!plan.is_empty(), "no test has {filter:?} in its name");
     let mut lab = Lab::new(refresh)?;
     lab.prepare(&plan.iter().map(|p| p.boot).collect::<Vec<_>>())?;
-    for planned in &plan {
-        run_boot(&lab, planned, filter, &mut tally)?;
+    Ok(lab)
+}
+
+fn run_plan(lab: &Lab, plan: &[Planned], filter: &str, mut tally: Tally) -> Result<ExitCode> {
+    for planned in plan {
+        let boot = emulator::retry(
+            &step::boot_log(planned.boot.name)?,
+            || run_boot(lab, planned, filter),
+            |tally| tally.failed == 0,
+        )?;
+        tally.passed += boot.passed;
+        tally.failed += boot.failed;
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 {
@@ -180,29 +226,8 @@ pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
     })
 }
 
-/// A boot that the emulator ended does not count and is tried again, but not
-/// without end.
-fn run_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Result<()> {
-    const TRIES: usize = 3;
-    let before = *tally;
-    for left in (0..TRIES).rev() {
-        *tally = before;
-        try_boot(lab, planned, filter, tally)?;
-        if left == 0 || tally.failed == before.failed || !emulator_failed(planned.boot)? {
-            break;
-        }
-        println!("  \"Oops: int3\" is QEMU's failure, see emulator.rs: once more");
-    }
-    Ok(())
-}
-
-/// No code of ours can run the kernel into a breakpoint of its own.
-fn emulator_failed(boot: &Boot) -> Result<bool> {
-    let log = fs::read(step::boot_log(boot.name)?)?;
-    Ok(String::from_utf8_lossy(&log).contains("Oops: int3"))
-}
-
-fn try_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Result<()> {
+fn run_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
+    let mut tally = Tally::default();
     let boot = planned.boot;
     let cmdline = format!(
         "scx_test.boot={} scx_test.suite={} scx_test.filter={filter} {}",
@@ -223,10 +248,10 @@ fn try_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Re
         Report::Result { name, ms, error } => {
             running = None;
             due.retain(|d| *d != name);
-            show(&name, ms, error.as_deref(), tally);
+            show(&name, ms, error.as_deref(), &mut tally);
         }
         Report::Text { line } => println!("  {line}"),
-        Report::Done => {}
+        Report::Sample { .. } | Report::Done => {}
     };
     let ended = lab
         .machine(boot, &cmdline)
@@ -248,7 +273,7 @@ fn try_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Re
         start.elapsed().as_secs_f32(),
         log.display()
     );
-    Ok(())
+    Ok(tally)
 }
 
 fn show(name: &str, ms: u64, error: Option<&str>, tally: &mut Tally) {

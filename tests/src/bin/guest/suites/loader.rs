@@ -211,7 +211,7 @@ fn refuses_when_an_override_cannot_start() -> Result<()> {
 }
 
 fn gives_way_to_another_scheduler() -> Result<()> {
-    let mut other = crate::preload::Other::start()?;
+    let other = crate::other::Other::fixture()?;
     refused(&["load"], 1, &["other", "stop it first"])?;
     refused(&["load", "--boot"], 0, &["not loaded", "other"])?;
     refused(&["unload"], 1, &["not loaded"])?;

@@ -6,6 +6,7 @@ mod boot;
 mod hooks;
 mod hotplug;
 mod loader;
+mod peers;
 mod sched;
 mod smoke;
 
@@ -13,17 +14,18 @@ use anyhow::{Result, ensure};
 
 use crate::sys::read;
 
-/// One test: passes when `run` returns `Ok`.
+/// One test: passes when `run`, which is told the name, returns `Ok`.
+#[derive(Clone, Copy)]
 pub struct Test {
     pub name: &'static str,
-    pub run: fn() -> Result<()>,
+    pub run: fn(&str) -> Result<()>,
 }
 
 /// A table of the functions that are named, under their names.
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
-        &[$($crate::suites::Test { name: stringify!($name), run: $name }),*]
+        &[$($crate::suites::Test { name: stringify!($name), run: |_| $name() }),*]
     };
 }
 
@@ -33,6 +35,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("hooks", hooks::TESTS),
     ("sched", sched::TESTS),
     ("hotplug", hotplug::TESTS),
+    ("peers", peers::TESTS),
     ("boot", boot::NORMAL),
     ("boot_mode_off", boot::MODE_OFF),
     ("boot_rd_off", boot::RD_OFF),
@@ -45,7 +48,7 @@ pub const ALL: &[(&str, &[Test])] = &[
 /// Due at the end of every suite.
 pub const LAST: &[Test] = &[Test {
     name: "kernel_is_clean",
-    run: kernel_is_clean,
+    run: |_| kernel_is_clean(),
 }];
 
 pub fn find(name: &str) -> Option<&'static [Test]> {

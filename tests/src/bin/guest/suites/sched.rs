@@ -63,12 +63,17 @@ fn one_hog_a_cpu() -> Result<()> {
         min_max(&shares) > 0.8 && sum(&shares) > 0.9 * 8.0 * 3.0,
         "{shares:.2?}"
     );
-    let mut cpus = BTreeSet::new();
-    for hog in &hogs {
-        cpus.insert(hog.cpu()?);
+    // Whoever looks needs a CPU too, and may push hogs aside while it looks from one
+    // to the next, which a busy host draws out: one look may see 6 CPUs, but most
+    // see all.
+    let mut looks = Vec::new();
+    for _ in 0..21 {
+        sleep(SECOND / 50);
+        let cpus: BTreeSet<_> = hogs.iter().map(Hog::cpu).collect::<Result<_>>()?;
+        looks.push(cpus.len());
     }
-    // Whoever looks needs a CPU too, and may push a hog aside for a moment.
-    ensure!(cpus.len() >= 7, "8 hogs on {cpus:?}");
+    looks.sort();
+    ensure!(looks[10] == 8, "8 hogs were seen on {looks:?} CPUs");
     Ok(())
 }
 

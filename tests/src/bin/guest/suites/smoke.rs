@@ -5,21 +5,9 @@ use anyhow::{Result, ensure};
 
 use super::Test;
 use crate::sys::{read, scx_state};
+use crate::tests;
 
-pub const TESTS: &[Test] = &[
-    Test {
-        name: "sched_ext_is_there",
-        run: sched_ext_is_there,
-    },
-    Test {
-        name: "eight_cpus_online",
-        run: eight_cpus_online,
-    },
-    Test {
-        name: "kernel_btf_is_there",
-        run: kernel_btf_is_there,
-    },
-];
+pub const TESTS: &[Test] = tests![sched_ext_is_there, eight_cpus_online, kernel_btf_is_there];
 
 fn sched_ext_is_there() -> Result<()> {
     let state = scx_state()?;

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What host and guest have to agree on to compare schedulers.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Words on the kernel command line: which schedulers, which rows, how often,
+/// and the factor for counts and windows.
+pub mod words {
+    /// Names of schedulers with commas between them; with it, the guest compares.
+    pub const SCHEDULERS: &str = "scx_bench.schedulers";
+    /// Names of workloads with commas between them.
+    pub const ROWS: &str = "scx_bench.rows";
+    /// How many times all is run.
+    pub const REPETITIONS: &str = "scx_bench.repetitions";
+    /// Factor for counts and windows.
+    pub const SCALE: &str = "scx_bench.scale";
+}
+
+/// No sched_ext scheduler: what all others are compared with.
+pub const EEVDF: &str = "eevdf";
+
+/// Ours. `preload@FILE` is another object of it, `preload:KEY=VALUE,…` has
+/// variables set; both can be combined.
+pub const PRELOAD: &str = "preload";
+
+/// Schedulers of others to compare with, the cheapest to build first, each with
+/// the version of its crate, `scx_NAME`; the kernel's source has [`SIMPLE`].
+pub const PEERS: &[(&str, Option<&str>)] = &[
+    (SIMPLE, None),
+    ("bpfland", Some("1.1.4")),
+    ("cosmos", Some("1.1.7")),
+    ("beerland", Some("1.1.4")),
+    ("rusty", Some("1.1.4")),
+    ("p2dq", Some("1.1.4")),
+    ("lavd", Some("1.1.4")),
+];
+
+/// The peer that some targets refer to.
+pub const SIMPLE: &str = "simple";
+
+/// In the guest: the list of those [`Peer`]s that could be built.
+pub const PEERS_FILE: &str = "/peers.json";
+
+/// In the guest: the objects of `preload@FILE`.
+pub const OBJECTS: &str = "/bench/objects";
+
+/// A scheduler of others, which runs in the foreground until SIGINT.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    /// As the command line names it; the name that the kernel shows begins with it.
+    pub name: String,
+    /// Program and arguments, by their paths in the guest.
+    pub command: Vec<String>,
+    /// Paths in the guest, and where the files come from.
+    #[serde(skip)]
+    pub files: Vec<(String, PathBuf)>,
+}
+
+/// Which of two values is the better one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Better {
+    /// Costs and waits.
+    Less,
+    /// Fairness and use.
+    More,
+}
+
+/// What ours is to reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// Nothing in figures.
+    Open,
+    /// This ratio to [`EEVDF`]'s value.
+    Ratio(f64),
+    /// This value.
+    Value(f64),
+    /// This ratio to scx_simple's value.
+    OfSimple(f64),
+}
+
+/// One value of the table.
+#[derive(Debug)]
+pub struct Row {
+    /// Name in reports, options and tables.
+    pub name: &'static str,
+    /// The workload that yields it.
+    pub workload: &'static str,
+    /// Unit of the value, empty for shares.
+    pub unit: &'static str,
+    /// Which way is better.
+    pub better: Better,
+    /// Whether it is the ratio to [`EEVDF`] that counts, or the value.
+    pub is_ratio: bool,
+    /// What ours is to reach.
+    pub target: Target,
+    /// What it is, for people.
+    pub what: &'static str,
+}
+
+const fn cost(name: &'static str, unit: &'static str, target: Target, what: &'static str) -> Row {
+    Row {
+        name,
+        workload: name,
+        unit,
+        better: Better::Less,
+        is_ratio: true,
+        target,
+        what,
+    }
+}
+
+const fn share(name: &'static str, better: Better, target: Target, what: &'static str) -> Row {
+    Row {
+        name,
+        workload: name,
+        unit: "",
+        better,
+        is_ratio: false,
+        target,
+        what,
+    }
+}
+
+/// A value that comes with another one's workload.
+const fn with(workload: &'static str, row: Row) -> Row {
+    Row { workload, ..row }
+}
+
+use Better::{Less, More};
+use Target::{OfSimple, Open, Ratio, Value};
+
+/// The table, in its order.
+pub const ROWS: &[Row] = &[
+    cost(
+        "ping_pong",
+        "ns",
+        Ratio(1.02),
+        "a round trip between two processes over two pipes",
+    ),
+    with(
+        "ping_pong",
+        Row {
+            is_ratio: false,
+            ..cost(
+                "ping_pong_switches",
+                "switches",
+                Open,
+                "context switches in one such round trip",
+            )
+        },
+    ),
+    cost(
+        "ping_pong_4",
+        "ns",
+        Open,
+        "the same, of 4 such pairs at once",
+    ),
+    cost(
+        "pipeline",
+        "us",
+        Open,
+        "lateness of one that is woken by a process which goes on computing, median",
+    ),
+    with(
+        "pipeline",
+        cost(
+            "pipeline_delay",
+            "us",
+            Open,
+            "how long its items wait for it, mean",
+        ),
+    ),
+    with(
+        "pipeline",
+        share(
+            "pipeline_stacked",
+            Less,
+            Open,
+            "its wakeups on the waker's CPU, while others are idle",
+        ),
+    ),
+    cost(
+        "messaging",
+        "ms",
+        Ratio(0.92),
+        "groups of senders and receivers over sockets",
+    ),
+    cost(
+        "hackbench",
+        "ms",
+        OfSimple(1.0),
+        "more and larger groups, over pipes",
+    ),
+    cost(
+        "switch_storm",
+        "ms",
+        Ratio(1.3),
+        "pairs, writer and reader of a pipe that holds one message",
+    ),
+    cost(
+        "yield_storm",
+        "ms",
+        Open,
+        "two processes a CPU that only yield",
+    ),
+    cost(
+        "fan_out",
+        "ns",
+        Ratio(1.0),
+        "one process wakes 16 and waits for the answers",
+    ),
+    cost("fan_out_4", "ns", Open, "the same with 4"),
+    cost("fan_out_32", "ns", Open, "the same with 32"),
+    cost("spawn", "ns", Ratio(0.98), "fork, exit, wait"),
+    cost("exec", "ns", Open, "fork, exec, exit, wait"),
+    cost(
+        "make_like",
+        "ms",
+        Open,
+        "short jobs, two at a time for each CPU",
+    ),
+    cost(
+        "wakeup_p99",
+        "us",
+        Ratio(0.4),
+        "lateness of sleepers beside two hogs a CPU, 99th percentile",
+    ),
+    with(
+        "wakeup_p99",
+        cost("wakeup_p50", "us", Open, "the same, median"),
+    ),
+    with(
+        "wakeup_p99",
+        share(
+            "hogs_fair",
+            More,
+            Value(0.95),
+            "least to greatest CPU time of those hogs",
+        ),
+    ),
+    share(
+        "pinned_use",
+        More,
+        Value(0.99),
+        "use of the CPUs by a pinned hog on each and 6 free ones for 8 CPUs",
+    ),
+    with(
+        "pinned_use",
+        share(
+            "pinned_fair",
+            More,
+            Value(0.95),
+            "least to greatest CPU time of the pinned hogs",
+        ),
+    ),
+    with(
+        "pinned_use",
+        share(
+            "pinned_error",
+            Less,
+            Open,
+            "distance of the pinned hogs' mean CPU time from a fair share",
+        ),
+    ),
+    share(
+        "odd_fair",
+        More,
+        Value(0.97),
+        "least to greatest CPU time of 12 hogs on 8 CPUs",
+    ),
+    with(
+        "odd_fair",
+        share("odd_use", More, Open, "use of the CPUs by those hogs"),
+    ),
+    share(
+        "nice_error",
+        Less,
+        Open,
+        "greatest distance of a nice level's CPU time from its share",
+    ),
+    share(
+        "llc_leave",
+        Less,
+        Open,
+        "wakeups that leave an LLC which has idle CPUs but no idle core",
+    ),
+    share(
+        "smt_busy_core",
+        Less,
+        Open,
+        "wakeups beside a busy sibling while a core of the LLC is idle",
+    ),
+    Row {
+        is_ratio: false,
+        ..cost(
+            "bpf_ms_5000",
+            "ms",
+            Value(15.0),
+            "time in BPF for 5000 round trips of ping_pong",
+        )
+    },
+    Row {
+        is_ratio: false,
+        ..cost(
+            "verified_insns",
+            "insns",
+            Value(5000.0),
+            "instructions that the verifier went through",
+        )
+    },
+    with(
+        "",
+        Row {
+            is_ratio: false,
+            ..cost(
+                "load_ms",
+                "ms",
+                OfSimple(1.3),
+                "from the loader's start until the scheduler is enabled",
+            )
+        },
+    ),
+];
+
+/// The row of this name.
+pub fn row(name: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| row.name == name)
+}
+
+/// The workloads, in the table's order.
+pub fn workloads() -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for row in ROWS {
+        if !row.workload.is_empty() && !names.contains(&row.workload) {
+            names.push(row.workload);
+        }
+    }
+    names
+}
+
+/// Splits a list of schedulers. Commas are in variants too: a piece that could
+/// not be a name, `KEY=VALUE`, belongs to the name before it.
+pub fn split_schedulers(list: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for piece in list.split(',').filter(|piece| !piece.is_empty()) {
+        match names.last_mut() {
+            Some(last) if piece.contains('=') && !piece.contains(':') => {
+                last.push(',');
+                last.push_str(piece);
+            }
+            _ => names.push(piece.into()),
+        }
+    }
+    names
+}
+
+/// A variant of ours, taken apart.
+#[derive(Debug, PartialEq)]
+pub struct Variant<'a> {
+    /// `@FILE`
+    pub object: Option<&'a str>,
+    /// `:KEY=VALUE,…`
+    pub set: Vec<&'a str>,
+}
+
+/// `None` if this name is not one of ours.
+pub fn variant(name: &str) -> Option<Variant<'_>> {
+    let rest = name.strip_prefix(PRELOAD)?;
+    if !matches!(rest.chars().next(), None | Some('@' | ':')) {
+        return None;
+    }
+    let (object, set) = rest.split_once(':').unwrap_or((rest, ""));
+    Some(Variant {
+        object: object.strip_prefix('@'),
+        set: set.split(',').filter(|pair| !pair.is_empty()).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_schedulers() {
+        assert_eq!(
+            split_schedulers("eevdf,preload:a=1,b=2,preload@x.o:a=1,bpfland"),
+            ["eevdf", "preload:a=1,b=2", "preload@x.o:a=1", "bpfland"]
+        );
+    }
+
+    #[test]
+    fn variants() {
+        let plain = variant("preload").unwrap();
+        assert_eq!((plain.object, plain.set.len()), (None, 0));
+        let both = variant("preload@x.o:a=1,b=2").unwrap();
+        assert_eq!((both.object, both.set), (Some("x.o"), vec!["a=1", "b=2"]));
+        assert_eq!(variant("preloaded"), None);
+        assert_eq!(variant("bpfland"), None);
+    }
+
+    #[test]
+    fn rows_have_one_name_each() {
+        for (n, row) in ROWS.iter().enumerate() {
+            assert!(ROWS[..n].iter().all(|other| other.name != row.name));
+        }
+    }
+}

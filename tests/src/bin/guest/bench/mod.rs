@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Compares schedulers: all of them in one boot, taking turns.
+
+mod bpf;
+mod proc;
+mod scheduler;
+mod workloads;
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, alarm};
+use scx_preload_tests::Report;
+use scx_preload_tests::bench::{EEVDF, split_schedulers, words};
+
+use crate::other::peers;
+use crate::port::Port;
+use crate::runner;
+use crate::sys::{read, word};
+
+use scheduler::{Running, Scheduler};
+pub use workloads::run_helper;
+
+/// Guest time: with virtual time a window costs what it is worth, and a
+/// scheduler that lets a row starve is to be told from one that is slow.
+const LIMIT_S: u32 = 120;
+
+/// Some seconds after the boot the kernel changes to a better clock, and with it
+/// to ticks that stop: until then a ping-pong takes eight times as long.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Where a workload leaves its values.
+const VALUES: &str = "/run/scx_bench.values";
+
+/// Enough to have everything in memory that a workload touches.
+const WARM_UP: f64 = 0.02;
+
+/// A name and a value, as workloads yield them.
+pub type Values = Vec<(String, f64)>;
+
+/// In the child: runs one workload and leaves its values for the parent.
+pub fn run_here(workload: &str, scale: &str) -> Result<()> {
+    alarm::set(LIMIT_S);
+    let values = workloads::find(workload)?(scale.parse()?)?;
+    fs::write(VALUES, serde_json::to_string(&values)?).context("cannot leave the values")
+}
+
+/// What the kernel command line asks for.
+struct Plan {
+    schedulers: Vec<Scheduler>,
+    workloads: Vec<String>,
+    repetitions: u32,
+    scale: f64,
+}
+
+impl Plan {
+    fn read() -> Result<Self> {
+        let peers = peers()?;
+        let need = |name: &str| word(name)?.with_context(|| format!("no {name}="));
+        let names = split_schedulers(&need(words::SCHEDULERS)?);
+        let schedulers = names.iter().map(|name| Scheduler::find(name, &peers));
+        Ok(Plan {
+            schedulers: schedulers.collect::<Result<_>>()?,
+            workloads: need(words::ROWS)?.split(',').map(String::from).collect(),
+            repetitions: need(words::REPETITIONS)?.parse()?,
+            scale: need(words::SCALE)?.parse()?,
+        })
+    }
+}
+
+pub fn compare(port: &mut Port) -> Result<()> {
+    let plan = Plan::read()?;
+    let mut bench = Bench {
+        port,
+        scheduler: EEVDF.into(),
+        repetition: 0,
+    };
+    sleep(SETTLE);
+    for workload in &plan.workloads {
+        bench.port.send(&Report::Start {
+            name: format!("warm-up/{workload}"),
+        })?;
+        apart(workload, plan.scale.min(1.0) * WARM_UP)?;
+    }
+    for repetition in 0..plan.repetitions {
+        bench.repetition = repetition;
+        let mut order: Vec<_> = plan.schedulers.iter().collect();
+        // Nobody is always the first, and everybody follows everybody else.
+        let count = order.len().max(1);
+        order.rotate_left(repetition as usize % count);
+        for scheduler in order {
+            bench.scheduler = scheduler.name.clone();
+            bench.turn(scheduler, &plan)?;
+        }
+    }
+    Ok(())
+}
+
+struct Bench<'a> {
+    port: &'a mut Port,
+    scheduler: String,
+    repetition: u32,
+}
+
+impl Bench<'_> {
+    fn turn(&mut self, scheduler: &Scheduler, plan: &Plan) -> Result<()> {
+        let Some(mut running) = self.step("start", || scheduler.start())? else {
+            return Ok(());
+        };
+        for workload in &plan.workloads {
+            let values = self.step(workload, || row(&mut running, workload, plan.scale))?;
+            for (name, value) in values.unwrap_or_default() {
+                self.sample(&name, value)?;
+            }
+        }
+        for (name, value) in running.counters() {
+            self.sample(&name, value)?;
+        }
+        // The next one's turn cannot begin beside this one.
+        running.stop()
+    }
+
+    /// Runs something with its begin and its end reported; `None` if it failed.
+    fn step<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
+        let name = format!("{}/{}/{what}", self.repetition, self.scheduler);
+        self.port.send(&Report::Start { name: name.clone() })?;
+        // The port's interrupts would be part of what is measured.
+        self.port.drain()?;
+        let start = Instant::now();
+        let result = work();
+        self.port.send(&Report::Result {
+            name,
+            ms: start.elapsed().as_millis() as u64,
+            error: result.as_ref().err().map(|e| format!("{e:#}")),
+        })?;
+        Ok(result.ok())
+    }
+
+    fn sample(&mut self, row: &str, value: f64) -> Result<()> {
+        ensure!(value.is_finite(), "{row} is {value}");
+        self.port.send(&Report::Sample {
+            scheduler: self.scheduler.clone(),
+            row: row.into(),
+            repetition: self.repetition,
+            value,
+        })
+    }
+}
+
+/// One workload under a scheduler that was there the whole time.
+fn row(running: &mut Running, workload: &str, scale: f64) -> Result<Values> {
+    running.check().context("before the row")?;
+    let switches = context_switches()?;
+    let mut values = apart(workload, scale)?;
+    let switches = context_switches()? - switches;
+    running.check().context("after the row")?;
+    values.push((format!("switches/{workload}"), switches as f64));
+    Ok(values)
+}
+
+/// Runs a workload in a session of its own: whatever becomes of it, nothing of
+/// it is left.
+fn apart(workload: &str, scale: f64) -> Result<Values> {
+    let _ = fs::remove_file(VALUES);
+    let ended = runner::in_session(&["--workload", workload, &scale.to_string()])?;
+    end_group(ended.leader);
+    if let Some(error) = ended.error(LIMIT_S) {
+        bail!("{error}");
+    }
+    Ok(serde_json::from_str(&read(VALUES)?)?)
+}
+
+/// Not all that runs, as the tests do it: the scheduler is to stay.
+fn end_group(leader: Pid) {
+    let group = Pid::from_raw(-leader.as_raw());
+    // ESRCH: nothing is left, the normal case.
+    let _ = kill(group, Signal::SIGKILL);
+    while waitpid(group, None).is_ok() {}
+}
+
+/// Of the whole machine, so far.
+fn context_switches() -> Result<u64> {
+    let stat = read("/proc/stat")?;
+    let line = stat.lines().find_map(|l| l.strip_prefix("ctxt "));
+    Ok(line.context("no ctxt in /proc/stat")?.parse()?)
+}

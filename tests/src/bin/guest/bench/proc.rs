@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Processes that work for a workload.
+
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::libc;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+
+/// A child that does one thing and ends.
+pub struct Worker(Pid);
+
+impl Worker {
+    pub fn start(body: impl FnOnce() -> Result<()>) -> Result<Self> {
+        // SAFETY: a workload has one thread, so the child may go on like the parent.
+        match unsafe { fork() }.context("cannot fork")? {
+            ForkResult::Parent { child } => Ok(Self(child)),
+            ForkResult::Child => {
+                let done = body();
+                if let Err(err) = &done {
+                    eprintln!("worker: {err:#}");
+                }
+                exit(done.is_err().into());
+            }
+        }
+    }
+
+    /// Waits for its end; fails if it has failed.
+    pub fn finish(self) -> Result<()> {
+        let status = waitpid(self.0, None).context("cannot wait for a worker")?;
+        ensure!(
+            matches!(status, WaitStatus::Exited(_, 0)),
+            "a worker ended: {status:?}"
+        );
+        Ok(())
+    }
+}
+
+/// Ends a child without what its parent has to do at its own end.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: it does not return, and touches no memory of ours.
+    unsafe { libc::_exit(code) }
+}
+
+/// Workers that start at once, against the clock.
+pub struct Race {
+    ready: (PipeReader, PipeWriter),
+    go: (PipeReader, PipeWriter),
+    workers: Vec<Worker>,
+}
+
+impl Race {
+    pub fn new() -> Result<Self> {
+        Ok(Race {
+            ready: pipe()?,
+            go: pipe()?,
+            workers: Vec::new(),
+        })
+    }
+
+    pub fn add(&mut self, body: impl FnOnce() -> Result<()>) -> Result<()> {
+        let (mut ready, mut go) = (&self.ready.1, &self.go.0);
+        self.workers.push(Worker::start(|| {
+            ready.write_all(&[0])?;
+            go.read_exact(&mut [0])?;
+            body()
+        })?);
+        Ok(())
+    }
+
+    /// From the start until the last one has ended.
+    pub fn run(self) -> Result<Duration> {
+        let mut bytes = vec![0; self.workers.len()];
+        (&self.ready.0).read_exact(&mut bytes)?;
+        let start = Instant::now();
+        (&self.go.1).write_all(&bytes)?;
+        self.workers.into_iter().try_for_each(Worker::finish)?;
+        Ok(start.elapsed())
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Schedulers to compare: starts them, watches them, ends them.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use scx_preload_tests::bench::{EEVDF, OBJECTS, PRELOAD, Peer, variant};
+
+use crate::other::{Other, disabled};
+use crate::sys::{SCX_PRELOAD, enable_seq, poll, read, run_ok, scx_ops, scx_state, wait_for};
+
+use super::Values;
+use super::bpf::programs;
+
+/// For what the kernel does after the system call.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How to start a scheduler.
+pub struct Scheduler {
+    pub name: String,
+    how: How,
+}
+
+enum How {
+    Eevdf,
+    /// Arguments of `scx_preload load`.
+    Preload(Vec<String>),
+    /// Its command.
+    Other(Vec<String>),
+}
+
+impl Scheduler {
+    pub fn find(name: &str, peers: &[Peer]) -> Result<Self> {
+        let how = if name == EEVDF {
+            How::Eevdf
+        } else if let Some(variant) = variant(name) {
+            let mut args = Vec::new();
+            if let Some(object) = variant.object {
+                args.extend(["--object".into(), format!("{OBJECTS}/{object}")]);
+            }
+            for pair in variant.set {
+                args.extend(["--set".into(), pair.into()]);
+            }
+            How::Preload(args)
+        } else {
+            let peer = peers.iter().find(|peer| peer.name == name);
+            let peer = peer.with_context(|| format!("no scheduler is called {name:?}"))?;
+            How::Other(peer.command.clone())
+        };
+        Ok(Scheduler {
+            name: name.into(),
+            how,
+        })
+    }
+
+    pub fn start(&self) -> Result<Running> {
+        ensure!(scx_state()? == "disabled", "something else is loaded");
+        // The kernel takes its time, and they would be counted as this one's.
+        wait_for(LIMIT, || {
+            ensure!(programs().is_empty(), "programs of another one are left");
+            Ok(())
+        })?;
+        let before = enable_seq()?;
+        let start = Instant::now();
+        let (stop, ops) = match &self.how {
+            How::Eevdf => (Stop::Nothing, None),
+            How::Preload(args) => {
+                let args: Vec<_> = ["load"]
+                    .into_iter()
+                    .chain(args.iter().map(String::as_str))
+                    .collect();
+                run_ok(SCX_PRELOAD, &args)?;
+                (Stop::Unload, Some(PRELOAD.to_string()))
+            }
+            How::Other(command) => {
+                let other = Other::start(&self.name, command)?;
+                (Stop::Interrupt(other), Some(self.name.clone()))
+            }
+        };
+        let mut running = Running {
+            seq: before + u64::from(ops.is_some()),
+            stop,
+            ops,
+            load: Duration::ZERO,
+        };
+        // The kernel counts after it has set the state.
+        poll(LIMIT, Duration::from_millis(1), || running.check())?;
+        running.load = start.elapsed();
+        Ok(running)
+    }
+}
+
+/// How to end a scheduler.
+enum Stop {
+    Nothing,
+    Unload,
+    Interrupt(Other),
+}
+
+/// A scheduler at work, or none where EEVDF is.
+pub struct Running {
+    stop: Stop,
+    /// What its name in the kernel starts with: names carry versions.
+    ops: Option<String>,
+    /// Tells one that came back from one that never went.
+    seq: u64,
+    load: Duration,
+}
+
+impl Running {
+    /// Fails if the scheduler is not there or was away.
+    pub fn check(&self) -> Result<()> {
+        let state = scx_state()?;
+        let due = match self.ops {
+            Some(_) => "enabled",
+            None => "disabled",
+        };
+        ensure!(
+            state == due,
+            "the scheduler is gone: the state is {state}, not {due}"
+        );
+        ensure!(
+            enable_seq()? == self.seq,
+            "the scheduler was away meanwhile"
+        );
+        if let Some(ops) = &self.ops {
+            let name = scx_ops().unwrap_or_default();
+            ensure!(name.starts_with(ops), "the scheduler is {name}, not {ops}");
+        }
+        Ok(())
+    }
+
+    /// What the start took, what the kernel and the daemon's use of the machine say at the end.
+    pub fn counters(&self) -> Values {
+        let mut values = events();
+        if !matches!(self.stop, Stop::Nothing) {
+            values.push(("load_ms".into(), self.load.as_secs_f64() * 1e3));
+        }
+        if let Stop::Interrupt(other) = &self.stop {
+            values.extend(cpu_ms(other.pid()).map(|ms| ("daemon_cpu_ms".into(), ms)));
+            values.extend(resident_mb(other.pid()).map(|mb| ("daemon_mb".into(), mb)));
+        }
+        values
+    }
+
+    pub fn stop(self) -> Result<()> {
+        match self.stop {
+            Stop::Nothing => return Ok(()),
+            // Fails if it is gone already, which its rows have said.
+            Stop::Unload => drop(run_ok(SCX_PRELOAD, &["unload"])),
+            // Whatever is wrong, now it is gone.
+            Stop::Interrupt(other) => {
+                if let Err(e) = other.stop() {
+                    println!("{}: {e:#}", self.ops.unwrap_or_default());
+                }
+            }
+        }
+        disabled()
+    }
+}
+
+/// The kernel's event counters of the scheduler that is attached.
+fn events() -> Values {
+    let text = read("/sys/kernel/sched_ext/root/events").unwrap_or_default();
+    let parse = |line: &str| {
+        let (name, value) = line.split_once(' ')?;
+        Some((format!("event/{name}"), value.trim().parse().ok()?))
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+/// CPU time of all threads.
+fn cpu_ms(pid: u32) -> Option<f64> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let ns = tasks.filter_map(|task| {
+        let text = read(task.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    });
+    Some(ns.sum::<f64>() / 1e6)
+}
+
+fn resident_mb(pid: u32) -> Option<f64> {
+    let status = read(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?;
+    let kb: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kb / 1024.0)
+}

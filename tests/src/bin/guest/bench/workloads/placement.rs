@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where a sleeper runs when it wakes while some CPUs are busy.
+
+use std::io::{PipeReader, Read, Write, pipe};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
+
+use super::{Values, cpus, sharing, times, value};
+use crate::bench::proc::Worker;
+use crate::hog::{Hog, Kind};
+
+const WAKEUPS: usize = 500;
+const SLEEP: Duration = Duration::from_micros(500);
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// CPU 0's neighbourhood.
+struct Near {
+    /// All CPUs of its LLC.
+    llc: Vec<usize>,
+    /// The first thread of each of its cores.
+    firsts: Vec<usize>,
+    /// The threads of CPU 0's own core.
+    core: Vec<usize>,
+}
+
+impl Near {
+    /// `None` on a machine where the question makes no sense.
+    fn look(needs_far: bool) -> Result<Option<Self>> {
+        const THREADS: &str = "topology/thread_siblings_list";
+        let llc = sharing(0, "cache/index3/shared_cpu_list")?;
+        let mut firsts = Vec::new();
+        for &cpu in &llc {
+            if sharing(cpu, THREADS)?.first() == Some(&cpu) {
+                firsts.push(cpu);
+            }
+        }
+        let core = sharing(0, THREADS)?;
+        let has_far = llc.len() < cpus()?;
+        let makes_sense = core.len() > 1 && firsts.len() > 1 && (has_far || !needs_far);
+        Ok(makes_sense.then_some(Near { llc, firsts, core }))
+    }
+}
+
+/// A thread of every core of the LLC is busy, the sleeper was on an idle one:
+/// idle cores are elsewhere only.
+pub fn llc_leave(scale: f64) -> Result<Values> {
+    let Some(near) = Near::look(true)? else {
+        return Ok(Vec::new());
+    };
+    let _hogs = hogs(&near.firsts)?;
+    let all: Vec<_> = (0..cpus()?).collect();
+    let home = near.core[1];
+    let share = share_of_wakeups(times(WAKEUPS, scale), || {
+        wake_from(home, &all).map(|cpu| !near.llc.contains(&cpu))
+    })?;
+    Ok(vec![value("llc_leave", share)])
+}
+
+/// One thread of the core is busy, the sleeper was on the other, and another
+/// core of the LLC is idle as a whole.
+pub fn smt_busy_core(scale: f64) -> Result<Values> {
+    let Some(near) = Near::look(false)? else {
+        return Ok(Vec::new());
+    };
+    let _hogs = hogs(&near.core[..1])?;
+    let home = near.core[1];
+    let share = share_of_wakeups(times(WAKEUPS, scale), || {
+        wake_from(home, &near.llc).map(|cpu| near.core.contains(&cpu))
+    })?;
+    Ok(vec![value("smt_busy_core", share)])
+}
+
+fn hogs(cpus: &[usize]) -> Result<Vec<Hog>> {
+    let mut hogs = Vec::new();
+    for &cpu in cpus {
+        let hog = Hog::start(Kind::default())?;
+        hog.allow([cpu])?;
+        hogs.push(hog);
+    }
+    sleep(SETTLE);
+    Ok(hogs)
+}
+
+/// Sleeps on `home`, may then go to all of `cpus`, and tells where it woke up.
+fn wake_from(home: usize, cpus: &[usize]) -> Result<usize> {
+    allow(&[home])?;
+    sleep(SLEEP);
+    allow(cpus)?;
+    sleep(SLEEP);
+    Ok(sched_getcpu()?)
+}
+
+/// In a process that is as ordinary as any.
+fn share_of_wakeups(count: usize, mut wakeup: impl FnMut() -> Result<bool>) -> Result<f64> {
+    let (mut from, mut to): (PipeReader, _) = pipe()?;
+    let worker = Worker::start(|| {
+        for _ in 0..count {
+            to.write_all(&[wakeup()?.into()])?;
+        }
+        Ok(())
+    })?;
+    let mut hits = vec![0; count];
+    from.read_exact(&mut hits)?;
+    worker.finish()?;
+    Ok(hits.iter().map(|hit| f64::from(*hit)).sum::<f64>() / count as f64)
+}
+
+fn allow(cpus: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    cpus.iter().try_for_each(|cpu| set.set(*cpu))?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Hogs that share the CPUs: are all CPUs used, and is it fair.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{Values, cpus, value, watch_from_above};
+use crate::hog::{Hog, Kind, shares};
+
+const WINDOW: Duration = Duration::from_secs(4);
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// A pinned hog on each CPU, and free ones for three quarters of the CPUs.
+pub fn pinned(scale: f64) -> Result<Values> {
+    let cpus = cpus()?;
+    let each: Vec<_> = (0..cpus).map(|cpu| vec![cpu]).collect();
+    let free = cpus * 3 / 4;
+    let time = measure(&each, free, WINDOW.mul_f64(scale))?;
+    let fair = cpus as f64 / (cpus + free) as f64;
+    let mean = time.of[..cpus]
+        .iter()
+        .sum::<Duration>()
+        .div_f64(cpus as f64);
+    Ok(vec![
+        value("pinned_use", time.used()),
+        value("pinned_fair", fairness(&time.of[..cpus])),
+        value(
+            "pinned_error",
+            (mean.div_duration_f64(time.window) / fair - 1.0).abs(),
+        ),
+    ])
+}
+
+/// Half as many hogs again as there are CPUs.
+pub fn odd(scale: f64) -> Result<Values> {
+    let time = measure(&[], cpus()? * 3 / 2, WINDOW.mul_f64(scale))?;
+    Ok(vec![
+        value("odd_fair", fairness(&time.of)),
+        value("odd_use", time.used()),
+    ])
+}
+
+/// CPU time of each hog within a window: first those with a set of CPUs of
+/// their own, then the free ones.
+struct Time {
+    of: Vec<Duration>,
+    window: Duration,
+    cpus: usize,
+}
+
+impl Time {
+    fn used(&self) -> f64 {
+        let used: Duration = self.of.iter().sum();
+        used.div_duration_f64(self.window) / self.cpus as f64
+    }
+}
+
+fn measure(pinned: &[Vec<usize>], free: usize, window: Duration) -> Result<Time> {
+    watch_from_above()?;
+    let mut hogs = Vec::new();
+    for cpus in pinned {
+        let hog = Hog::start(Kind::default())?;
+        hog.allow(cpus.iter().copied())?;
+        hogs.push(hog);
+    }
+    hogs.extend(Hog::start_many(free, Kind::default())?);
+    sleep(SETTLE);
+    let start = Instant::now();
+    let of = shares(&hogs, window)?;
+    Ok(Time {
+        of,
+        window: start.elapsed(),
+        cpus: cpus()?,
+    })
+}
+
+/// The least time against the greatest.
+pub fn fairness(times: &[Duration]) -> f64 {
+    let min = times.iter().min().copied().unwrap_or_default();
+    let max = times.iter().max().copied().unwrap_or_default();
+    if max.is_zero() {
+        return 0.0;
+    }
+    min.div_duration_f64(max)
+}

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Compares schedulers in VMs and shows what came out.
+
+mod diff;
+mod machines;
+mod plot;
+mod progress;
+mod results;
+mod tables;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use scx_preload_tests::Report;
+use scx_preload_tests::bench::{
+    self, EEVDF, OBJECTS, PEERS, PRELOAD, Peer, row, split_schedulers, variant, words, workloads,
+};
+
+use crate::cpio::Archive;
+use crate::lab::{self, Lab};
+use crate::{emulator, programs, qemu, step};
+
+pub use diff::diff;
+use machines::Machine;
+use progress::Progress;
+use results::{Failure, Results, Sample};
+
+/// What to compare, and how.
+#[derive(Args)]
+pub struct Options {
+    /// Rows to measure, with commas between them; all without. Rows that come
+    /// from the same run of a workload come together.
+    #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
+    rows: Vec<String>,
+
+    /// Schedulers to compare, with commas between them.
+    ///
+    /// "eevdf" is the kernel's own, without sched_ext. "preload" is ours;
+    /// "preload:slice_ns=3000000" is ours with variables set, as `scx_preload
+    /// load --set` does it, and "preload@FILE" another object of ours, by its
+    /// path on this machine. The others are built when they are needed, which
+    /// takes its time once; one that cannot be built is left out. [default:
+    /// eevdf,preload and all others]
+    #[arg(long, value_name = "NAME,…")]
+    schedulers: Option<String>,
+
+    /// How often to measure all.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    repetitions: u32,
+
+    /// Machines to measure on, one boot for each; may be given several times.
+    #[arg(long, value_enum, default_value = "smt")]
+    machine: Vec<Machine>,
+
+    /// Measure on all machines.
+    #[arg(long)]
+    all: bool,
+
+    /// How time passes in the VM.
+    #[arg(long, value_enum, default_value = "icount")]
+    mode: Mode,
+
+    /// Factor for the workloads' counts and windows.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    scale: f64,
+
+    /// Directory for results.md, results.json and results.svg, made if it is
+    /// missing. [default: bench in cargo's target directory]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// How time passes.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Mode {
+    /// with the instructions executed, on one CPU after the other: costs
+    Icount,
+    /// as on the host, CPUs side by side: only CPU shares mean something
+    Multi,
+}
+
+pub fn run(refresh: bool, options: &Options) -> Result<ExitCode> {
+    ensure!(options.scale > 0.0, "--scale has to be more than 0");
+    ensure!(
+        options.repetitions > 0,
+        "--repetitions has to be more than 0"
+    );
+    let mut plan = Plan::new(options)?;
+    let mut lab = Lab::new(refresh)?;
+    let boots: Vec<_> = plan.machines.iter().map(|m| m.boot()).collect();
+    lab.prepare(&boots)?;
+    plan.keep(lab.prepare_peers(&plan.peers())?)?;
+
+    let mut results = Results::new(
+        lab.kernel(boots[0].kernel)?.release.clone(),
+        lab.qemu_version()?,
+        if options.mode == Mode::Icount {
+            "icount"
+        } else {
+            "multi"
+        },
+        options.scale,
+        plan.names.clone(),
+    );
+    for machine in &plan.machines {
+        let boot = plan.boot(&lab, *machine)?;
+        print!("{}", tables::text(&results, &boot));
+        results.boots.push(boot);
+    }
+    let out = match &options.out {
+        Some(out) => out.clone(),
+        None => programs::target_dir()?.join("bench"),
+    };
+    write(&results, &out)?;
+    Ok(if results.failed() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn write(results: &Results, out: &Path) -> Result<()> {
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    for (name, text) in [
+        ("results.json", results.json()?),
+        ("results.md", tables::markdown(results)),
+        ("results.svg", plot::svg(results)),
+    ] {
+        let path = out.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// What is run in each boot.
+struct Plan<'a> {
+    machines: Vec<Machine>,
+    workloads: Vec<&'static str>,
+    /// As the guest knows them.
+    names: Vec<String>,
+    /// Name in the guest, path here.
+    objects: BTreeMap<String, PathBuf>,
+    options: &'a Options,
+}
+
+impl<'a> Plan<'a> {
+    fn new(options: &'a Options) -> Result<Self> {
+        let mut plan = Plan {
+            machines: options.machine.clone(),
+            workloads: choose_workloads(&options.rows)?,
+            names: Vec::new(),
+            objects: BTreeMap::new(),
+            options,
+        };
+        if options.all {
+            plan.machines = Machine::value_variants().to_vec();
+        }
+        let names = match &options.schedulers {
+            Some(list) => split_schedulers(list),
+            None => [EEVDF, PRELOAD]
+                .into_iter()
+                .chain(PEERS.iter().map(|(name, _)| *name))
+                .map(String::from)
+                .collect(),
+        };
+        for name in names {
+            plan.add_scheduler(name)?;
+        }
+        ensure!(!plan.names.is_empty(), "no scheduler to measure");
+        Ok(plan)
+    }
+
+    /// The peers that it wants.
+    fn peers(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = PEERS.iter().map(|(name, _)| *name).collect();
+        names.retain(|name| self.names.iter().any(|n| n == name));
+        names
+    }
+
+    /// Does without the peers that there are not.
+    fn keep(&mut self, peers: &[Peer]) -> Result<()> {
+        let wanted = self.peers();
+        let lacks = |name: &str| wanted.contains(&name) && peers.iter().all(|p| p.name != name);
+        self.names.retain(|name| !lacks(name));
+        ensure!(!self.names.is_empty(), "no scheduler to measure");
+        Ok(())
+    }
+
+    fn add_scheduler(&mut self, name: String) -> Result<()> {
+        let Some(variant) = variant(&name) else {
+            ensure!(
+                name == EEVDF || PEERS.iter().any(|(peer, _)| *peer == name),
+                "no scheduler is called {name:?}"
+            );
+            self.names.push(name);
+            return Ok(());
+        };
+        let Some(path) = variant.object else {
+            self.names.push(name);
+            return Ok(());
+        };
+        let file = Path::new(path)
+            .file_name()
+            .context("an object without a name")?;
+        let file = file.to_string_lossy().into_owned();
+        let path = PathBuf::from(path);
+        ensure!(path.exists(), "{} is missing", path.display());
+        self.names
+            .push(name.replacen(variant.object.unwrap_or_default(), &file, 1));
+        if let Some(other) = self.objects.insert(file, path.clone()) {
+            ensure!(
+                other == path,
+                "two objects of one name: {} and {}",
+                other.display(),
+                path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// A line of the kernel's on the serial port is milliseconds of the machine's
+    /// time; errors and warnings are worth them.
+    fn cmdline(&self) -> String {
+        format!(
+            "quiet loglevel=5 {}={} {}={} {}={} {}={}",
+            words::SCHEDULERS,
+            self.names.join(","),
+            words::ROWS,
+            self.workloads.join(","),
+            words::REPETITIONS,
+            self.options.repetitions,
+            words::SCALE,
+            self.options.scale,
+        )
+    }
+
+    /// Boots one machine and takes in what it reports; what is wrong is among
+    /// the results.
+    fn boot(&self, lab: &Lab, which: Machine) -> Result<results::Boot> {
+        let boot = which.boot();
+        let kernel = lab.kernel(boot.kernel)?;
+        let console = step::boot_log(boot.name)?;
+        println!(
+            "{}: Linux {}, {} CPUs; console: {}",
+            which.name(),
+            kernel.release,
+            boot.shape.smp,
+            console.display()
+        );
+        emulator::retry(
+            &console,
+            || self.try_boot(lab, which, &console),
+            |boot| boot.failures.is_empty(),
+        )
+    }
+
+    fn try_boot(&self, lab: &Lab, which: Machine, console: &Path) -> Result<results::Boot> {
+        let mut machine = lab.machine(which.boot(), &self.cmdline())?;
+        let add_objects = |archive: &mut Archive| {
+            self.objects.iter().try_for_each(|(file, from)| {
+                archive.copy(&format!("{OBJECTS}/{file}"), 0o644, from)
+            })
+        };
+        let initrd = console.with_extension("initrd");
+        lab::add(&machine.initrd, add_objects, &initrd)?;
+        machine.initrd = initrd;
+        machine.icount = self.options.mode == Mode::Icount;
+        Ok(self.follow(machine, which, console))
+    }
+
+    fn follow(&self, mut machine: qemu::Machine, which: Machine, console: &Path) -> results::Boot {
+        let start = Instant::now();
+        let mut boot = results::Boot {
+            machine: which.name().into(),
+            cpus: machine.shape.smp.into(),
+            ..results::Boot::default()
+        };
+        let mut progress =
+            Progress::new(&self.workloads, self.names.len(), self.options.repetitions);
+        let ended = machine.boot(|report| match report {
+            Report::Start { name } => progress.start(name),
+            Report::Result { name, error, .. } => {
+                progress.end();
+                boot.failures
+                    .extend(error.map(|error| Failure { what: name, error }));
+            }
+            Report::Sample {
+                scheduler,
+                row,
+                repetition,
+                value,
+            } => boot.samples.push(Sample {
+                scheduler,
+                row,
+                repetition,
+                value,
+            }),
+            Report::Text { line } => progress.say(&line),
+            Report::Done => {}
+        });
+        if let Err(e) = ended {
+            boot.failures.push(Failure {
+                what: progress.current().into(),
+                error: format!("{e:#}; console: {}", console.display()),
+            });
+        }
+        progress.finish();
+        boot.host_seconds = start.elapsed().as_secs_f64();
+        boot
+    }
+}
+
+/// The workloads that yield these rows, in the table's order; all for none.
+fn choose_workloads(rows: &[String]) -> Result<Vec<&'static str>> {
+    let mut wanted = Vec::new();
+    for name in rows {
+        match row(name) {
+            // Every start of a scheduler yields it.
+            Some(row) if row.workload.is_empty() => {}
+            Some(row) => wanted.push(row.workload),
+            None => bail!(
+                "no row is called {name:?}; there are {}",
+                bench::ROWS
+                    .iter()
+                    .map(|row| row.name)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        }
+    }
+    let mut all = workloads();
+    all.retain(|name| rows.is_empty() || wanted.contains(name));
+    Ok(all)
+}
+
+/// What a program prints, its end cut off; empty if there is no such program.
+fn output(program: &str, args: &[&str]) -> String {
+    let out = Command::new(program).args(args).output();
+    let out = out.map(|out| out.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&out).trim().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn plan(args: &str) -> Result<(Vec<String>, Vec<&'static str>, usize)> {
+        let args = ["bench"].into_iter().chain(args.split_whitespace());
+        let options = Cli::try_parse_from(args)?.options;
+        let plan = Plan::new(&options)?;
+        Ok((plan.names, plan.workloads, plan.machines.len()))
+    }
+
+    #[test]
+    fn defaults() {
+        let (names, all, machines) = plan("").unwrap();
+        assert_eq!(names[..3], ["eevdf", "preload", "simple"]);
+        assert_eq!(names.len(), 2 + PEERS.len());
+        assert_eq!(all, workloads());
+        assert_eq!(machines, 1);
+    }
+
+    #[test]
+    fn choices() {
+        let (names, some, machines) =
+            plan("--rows odd_use,ping_pong,odd_fair --schedulers preload:a=1,b=2,eevdf --all")
+                .unwrap();
+        assert_eq!(names, ["preload:a=1,b=2", "eevdf"]);
+        assert_eq!(some, ["ping_pong", "odd_fair"]);
+        assert_eq!(machines, 4);
+    }
+
+    #[test]
+    fn goes_without_what_cannot_be_built() {
+        let args = ["bench", "--schedulers", "eevdf,simple,lavd,bpfland"];
+        let options = Cli::try_parse_from(args).unwrap().options;
+        let mut plan = Plan::new(&options).unwrap();
+        assert_eq!(plan.peers(), ["simple", "bpfland", "lavd"]);
+        let built = Peer {
+            name: "bpfland".into(),
+            command: Vec::new(),
+            files: Vec::new(),
+        };
+        plan.keep(&[built]).unwrap();
+        assert_eq!(plan.names, ["eevdf", "bpfland"]);
+    }
+
+    #[test]
+    fn nonsense() {
+        assert!(plan("--rows no_such_row").is_err());
+        assert!(plan("--schedulers no_such_scheduler").is_err());
+        assert!(plan("--schedulers preload@/no/such/file").is_err());
+        assert!(plan("--machine toaster").is_err());
+    }
+}

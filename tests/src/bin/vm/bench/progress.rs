@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is going on, on the terminal: one line that changes, or where that
+//! cannot be, a line for each scheduler and repetition.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write, stdout};
+use std::time::{Duration, Instant};
+
+pub struct Progress {
+    begin: Instant,
+    /// What is running, and since when.
+    current: (String, Instant),
+    /// How often each workload is due, warm-up aside.
+    due: usize,
+    workloads: Vec<&'static str>,
+    /// Time for each workload so far, and how often it has run.
+    spent: HashMap<String, (Duration, usize)>,
+    last_turn: String,
+    terminal: bool,
+}
+
+impl Progress {
+    pub fn new(workloads: &[&'static str], schedulers: usize, repetitions: u32) -> Self {
+        Progress {
+            begin: Instant::now(),
+            current: ("boot".into(), Instant::now()),
+            due: schedulers * repetitions as usize,
+            workloads: workloads.to_vec(),
+            spent: HashMap::new(),
+            last_turn: String::new(),
+            terminal: stdout().is_terminal(),
+        }
+    }
+
+    /// What is running.
+    pub fn current(&self) -> &str {
+        &self.current.0
+    }
+
+    /// REPETITION/SCHEDULER/WORKLOAD begins.
+    pub fn start(&mut self, name: String) {
+        let turn = name.rsplit_once('/').map_or("", |(turn, _)| turn);
+        let status = self.status(&name);
+        if self.terminal {
+            print!("\r{status}\x1b[K");
+        } else if turn != self.last_turn {
+            println!("{status}");
+        }
+        let _ = stdout().flush();
+        self.last_turn = turn.into();
+        self.current = (name, Instant::now());
+    }
+
+    fn status(&self, name: &str) -> String {
+        let name = match name.split_once('/') {
+            Some((number, rest)) if number.parse::<u32>().is_ok() => {
+                let number = number.parse::<u32>().unwrap_or_default() + 1;
+                format!("repetition {number}, {}", rest.replace('/', ", "))
+            }
+            _ => name.replace('/', ", "),
+        };
+        let elapsed = self.begin.elapsed().as_secs();
+        let left = match self.left() {
+            Some(left) => format!(", about {} s left", left.as_secs()),
+            None => String::new(),
+        };
+        format!("  {name}; {elapsed} s{left}")
+    }
+
+    pub fn end(&mut self) {
+        let (name, since) = &self.current;
+        let workload = name.rsplit('/').next().unwrap_or_default();
+        let spent = self.spent.entry(workload.into()).or_default();
+        spent.0 += since.elapsed();
+        spent.1 += 1;
+    }
+
+    /// From what each workload has taken so far; `None` until each has run.
+    fn left(&self) -> Option<Duration> {
+        let mut left = Duration::ZERO;
+        for workload in &self.workloads {
+            let (spent, runs) = self.spent.get(*workload)?;
+            left += spent.div_f64(*runs as f64) * self.due.saturating_sub(*runs) as u32;
+        }
+        Some(left)
+    }
+
+    /// Shows a line that stays.
+    pub fn say(&self, line: &str) {
+        self.finish();
+        println!("  {line}");
+    }
+
+    /// Makes room for other output.
+    pub fn finish(&self) {
+        if self.terminal {
+            print!("\r\x1b[K");
+        }
+    }
+}
