@@ -8,13 +8,14 @@ use scx_preload_tests::Report;
 
 use crate::lab::Lab;
 use crate::step;
-use crate::suites::{Boot, Vm, Which};
+use crate::suites::{Boot, DEBIAN, Vm, Which};
 
 const fn boot(name: &'static str, vm: Vm) -> Boot {
     Boot {
         name,
         vm,
         kernel: Which::Newest,
+        shape: DEBIAN,
         cmdline: "scx_test.demo",
         suites: &[],
     }

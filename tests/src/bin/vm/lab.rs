@@ -118,8 +118,7 @@ impl Lab {
                     .clone()
                     .context("the initramfs was not prepared")?,
                 disk: None,
-                // Two last-level caches, and SMT.
-                smp: "8,sockets=2,cores=2,threads=2",
+                shape: boot.shape,
                 cmdline: cmdline.into(),
                 console,
             });
@@ -142,7 +141,7 @@ impl Lab {
             kernel: kernel.image(),
             initrd,
             disk: Some(debian.disk()),
-            smp: "4,sockets=2,cores=1,threads=2",
+            shape: boot.shape,
             cmdline: format!(
                 "root=/dev/vda rw quiet udev.children_max=2 systemd.getty_auto=no {cmdline}"
             ),

@@ -26,12 +26,33 @@ const POWER_OFF: Duration = Duration::from_secs(30);
 /// a serial port of its own, which Debian's kernels have built in.
 const CMDLINE: &str = "console=ttyS0 8250.nr_uarts=2 nokaslr mitigations=off panic=-1";
 
+/// CPUs, memory and how they hang together, in QEMU's terms.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// `-smp`; a socket has one last-level cache.
+    pub smp: &'static str,
+    /// `-m`
+    pub memory: &'static str,
+    /// Further arguments, such as those for NUMA.
+    pub args: &'static [&'static str],
+}
+
+impl Shape {
+    pub const fn new(smp: &'static str) -> Self {
+        Shape {
+            smp,
+            memory: "1536M",
+            args: &[],
+        }
+    }
+}
+
 pub struct Machine {
     pub qemu: Command,
     pub kernel: PathBuf,
     pub initrd: PathBuf,
     pub disk: Option<PathBuf>,
-    pub smp: &'static str,
+    pub shape: Shape,
     pub cmdline: String,
     /// Log of the console.
     pub console: PathBuf,
@@ -83,10 +104,11 @@ impl Machine {
             "-accel",
             "tcg,thread=multi",
             "-m",
-            "1536M",
+            self.shape.memory,
         ])
         // Plain "max" gives each CPU a last-level cache of its own.
-        .args(["-cpu", "max,vendor=GenuineIntel", "-smp", self.smp])
+        .args(["-cpu", "max,vendor=GenuineIntel", "-smp", self.shape.smp])
+        .args(self.shape.args)
         .arg("-chardev")
         .arg(format!("file,id=console,path={}", self.console.display()))
         .args(["-chardev", "stdio,id=report,signal=off"])

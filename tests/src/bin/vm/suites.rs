@@ -10,6 +10,7 @@ use scx_preload_tests::Report;
 
 use crate::cpio::Archive;
 use crate::lab::Lab;
+use crate::qemu::Shape;
 use crate::{drills, programs, step, unit};
 
 /// Which of the kernels.
@@ -40,6 +41,7 @@ pub struct Boot {
     pub name: &'static str,
     pub vm: Vm,
     pub kernel: Which,
+    pub shape: Shape,
     pub cmdline: &'static str,
     /// As the guest knows them.
     pub suites: &'static [&'static str],
@@ -50,10 +52,15 @@ const fn tiny(name: &'static str, kernel: Which, suites: &'static [&'static str]
         name,
         vm: Vm::Tiny,
         kernel,
+        // Two last-level caches, and SMT.
+        shape: Shape::new("8,sockets=2,cores=2,threads=2"),
         cmdline: "",
         suites,
     }
 }
+
+/// Small, as so many are booted.
+pub const DEBIAN: Shape = Shape::new("4,sockets=2,cores=1,threads=2");
 
 const fn debian(
     name: &'static str,
@@ -64,6 +71,7 @@ const fn debian(
         name,
         vm: Vm::Debian,
         kernel: Which::Newest,
+        shape: DEBIAN,
         cmdline,
         suites,
     }
@@ -78,6 +86,7 @@ const fn drill(
         name,
         vm: Vm::Drill(files),
         kernel: Which::Newest,
+        shape: DEBIAN,
         cmdline: "",
         suites,
     }
