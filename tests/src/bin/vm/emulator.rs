@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! QEMU, always trixie's. Emulated CPUs race with code that the kernel patches,
 //! as it does when sched_ext is enabled, and the machine dies of "Oops: int3":
-//! half of the boots with bookworm's 7.2, one in some dozens with 10.0.
+//! half of the boots with bookworm's 7.2, one in some dozens with 10.0. Fewer
+//! hang while the kernel starts.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -200,15 +200,18 @@ fn run_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Re
         if left == 0 || tally.failed == before.failed || !emulator_failed(planned.boot)? {
             break;
         }
-        println!("  \"Oops: int3\" is QEMU's failure, see emulator.rs: once more");
+        println!("  this is QEMU's failure, see emulator.rs: once more");
     }
     Ok(())
 }
 
-/// No code of ours can run the kernel into a breakpoint of its own.
+/// No code of ours can run the kernel into a breakpoint of its own, nor, before
+/// it runs, keep the kernel from coming to it.
 fn emulator_failed(boot: &Boot) -> Result<bool> {
     let log = fs::read(step::boot_log(boot.name)?)?;
-    Ok(String::from_utf8_lossy(&log).contains("Oops: int3"))
+    let log = String::from_utf8_lossy(&log);
+    let hung = matches!(boot.vm, Vm::Tiny) && !log.contains("Run /init");
+    Ok(hung || log.contains("Oops: int3"))
 }
 
 fn try_boot(lab: &Lab, planned: &Planned, filter: &str, tally: &mut Tally) -> Result<()> {
