@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
+use nix::time::clock_getcpuclockid;
 use nix::unistd::{ForkResult, Pid, fork};
 
 use crate::sys::read;
@@ -55,11 +56,11 @@ impl Hog {
         allow(self.0, cpus)
     }
 
-    /// CPU time so far.
+    /// CPU time so far, the running slice included, which schedstat leaves out
+    /// up to the last tick: an emulated CPU can be without one for long.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let text = read(format!("/proc/{}/schedstat", self.0))?;
-        let ns = text.split(' ').next().context("empty schedstat")?;
-        Ok(Duration::from_nanos(ns.parse()?))
+        let clock = clock_getcpuclockid(self.0).context("a hog has no clock")?;
+        Ok(clock.now().context("cannot read a hog's clock")?.into())
     }
 
     /// The CPU that it is on, or was on last.
@@ -76,6 +77,40 @@ impl Hog {
         let line = status
             .lines()
             .find_map(|l| l.strip_prefix("nonvoluntary_ctxt_switches:"))
+            .context("no switches in status")?;
+        Ok(line.trim().parse()?)
+    }
+}
+
+fn allow(&self, cpus: impl IntoIterator<Item = usize>) -> Result<()> {
+        allow(self.0, cpus)
+    }
+
+    /// CPU time so far, the running slice included, which schedstat leaves out
+    /// up to the last tick: an emulated CPU can be without one for long.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let clock = clock_getcpuclockid(self.0).context("a hog has no clock")?;
+        Ok(clock.now().context("cannot read a hog's clock")?.into())
+    }
+
+    /// The CPU that it is on, or was on last.
+    pub fn cpu(&self) -> Result<usize> {
+        let stat = read(format!("/proc/{}/stat", self.0))?;
+        let (_, rest) = stat.rsplit_once(") ").context("odd stat")?;
+        let field = rest.split(' ').nth(36).context("short stat")?;
+        Ok(field.parse()?)
+    }
+
+    /// Context switches that it did not ask for.
+    pub fn preempted(&self) -> Result<u64> {
+        self.switches("nonvoluntary_ctxt_switches:")
+    }
+
+    fn switches(&self, which: &str) -> Result<u64> {
+        let status = read(format!("/proc/{}/status", self.0))?;
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix(which))
             .context("no switches in status")?;
         Ok(line.trim().parse()?)
     }
