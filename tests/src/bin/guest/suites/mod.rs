@@ -8,6 +8,7 @@ mod hotplug;
 mod loader;
 mod sched;
 mod smoke;
+mod topology;
 
 use anyhow::{Result, ensure};
 
@@ -33,6 +34,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("hooks", hooks::TESTS),
     ("sched", sched::TESTS),
     ("hotplug", hotplug::TESTS),
+    ("topology", topology::TESTS),
     ("boot", boot::NORMAL),
     ("boot_mode_off", boot::MODE_OFF),
     ("boot_rd_off", boot::RD_OFF),
