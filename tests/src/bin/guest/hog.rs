@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
+use nix::time::clock_getcpuclockid;
 use nix::unistd::{ForkResult, Pid, fork};
 
 use crate::sys::read;
@@ -55,11 +56,16 @@ impl Hog {
         allow(self.0, cpus)
     }
 
-    /// CPU time so far.
+    /// CPU time so far, the running slice included, which schedstat leaves out
+    /// up to the last tick: an emulated CPU can be without one for long.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let text = read(format!("/proc/{}/schedstat", self.0))?;
-        let ns = text.split(' ').next().context("empty schedstat")?;
-        Ok(Duration::from_nanos(ns.parse()?))
+        let clock = clock_getcpuclockid(self.0).context("a hog has no clock")?;
+        Ok(clock.now().context("cannot read a hog's clock")?.into())
+    }
+
+    /// How often it slept.
+    pub fn sleeps(&self) -> Result<u64> {
+        self.switches("voluntary_ctxt_switches:")
     }
 
     /// The CPU that it is on, or was on last.
@@ -72,10 +78,14 @@ impl Hog {
 
     /// Context switches that it did not ask for.
     pub fn preempted(&self) -> Result<u64> {
+        self.switches("nonvoluntary_ctxt_switches:")
+    }
+
+    fn switches(&self, which: &str) -> Result<u64> {
         let status = read(format!("/proc/{}/status", self.0))?;
         let line = status
             .lines()
-            .find_map(|l| l.strip_prefix("nonvoluntary_ctxt_switches:"))
+            .find_map(|l| l.strip_prefix(which))
             .context("no switches in status")?;
         Ok(line.trim().parse()?)
     }
@@ -151,4 +161,32 @@ pub fn shares(hogs: &[Hog], window: Duration) -> Result<Vec<Duration>> {
     let before = times()?;
     std::thread::sleep(window);
     Ok(times()?.iter().zip(before).map(|(a, b)| *a - b).collect())
+}
+
+/// What hogs use from a moment on.
+pub struct Usage<'a> {
+    hogs: &'a [Hog],
+    from: Vec<(Instant, Duration)>,
+}
+
+impl<'a> Usage<'a> {
+    pub fn start(hogs: &'a [Hog]) -> Result<Self> {
+        // Where CPUs are many and slow, this takes long: each has its own moment.
+        let times = hogs.iter().map(|hog| Ok((Instant::now(), hog.cpu_time()?)));
+        let from = times.collect::<Result<_>>()?;
+        Ok(Usage { hogs, from })
+    }
+
+    /// The part of a CPU that each has used since.
+    pub fn parts(&self) -> Result<Vec<f64>> {
+        let parts = self
+            .hogs
+            .iter()
+            .zip(&self.from)
+            .map(|(hog, (start, used))| {
+                let time = start.elapsed();
+                Ok((hog.cpu_time()? - *used).div_duration_f64(time))
+            });
+        parts.collect()
+    }
 }

@@ -7,6 +7,7 @@
 //! - `scx_test.boot=NAME` names the boot in the report,
 //! - `scx_test.suite=NAME[,NAME]` names the suites to run,
 //! - `scx_test.filter=TEXT` keeps the tests whose full name contains TEXT,
+//! - `scx_test.online=CPUS` takes CPUs on line first, for a boot with `maxcpus=`,
 //! - `scx_test.demo` shows the machine instead of testing it,
 //! - `scx_bench.schedulers=NAME[,NAME]` compares schedulers instead; it goes
 //!   with the other words in `scx_preload_tests::bench::words`.
@@ -96,6 +97,9 @@ fn obey(port: &mut Port) -> Result<()> {
     }
     let boot = word("scx_test.boot")?.unwrap_or("by-hand".into());
     let filter = word("scx_test.filter")?.unwrap_or_default();
+    if let Some(cpus) = word("scx_test.online")? {
+        sys::set_online(sys::cpu_list(&cpus)?, true)?;
+    }
     let names = word("scx_test.suite")?.context("no scx_test.suite= on the kernel command line")?;
     for name in names.split(',') {
         let Some(tests) = suites::find(name) else {

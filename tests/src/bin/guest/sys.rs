@@ -109,3 +109,13 @@ pub fn set_online(cpus: impl IntoIterator<Item = usize>, online: bool) -> Result
     }
     Ok(())
 }
+
+/// The numbers of a list of ranges such as `0-3,8`, as files of /sys have it.
+pub fn cpu_list(text: &str) -> Result<Vec<usize>> {
+    let mut cpus = Vec::new();
+    for range in text.split(',').filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        cpus.extend(first.parse::<usize>()?..=last.parse()?);
+    }
+    Ok(cpus)
+}

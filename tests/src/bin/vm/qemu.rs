@@ -23,8 +23,10 @@ const SILENCE: Duration = Duration::from_secs(300);
 const POWER_OFF: Duration = Duration::from_secs(30);
 
 /// Fixed addresses, and nothing that depends on the host's CPU; the report has
-/// a serial port of its own, which Debian's kernels have built in.
-const CMDLINE: &str = "console=ttyS0 8250.nr_uarts=2 nokaslr mitigations=off panic=-1";
+/// a serial port of its own, which Debian's kernels have built in. A busy host
+/// makes the kernel mistrust its clock and take the emulated HPET, with which
+/// everything takes some times as long.
+const CMDLINE: &str = "console=ttyS0 8250.nr_uarts=2 nokaslr mitigations=off tsc=reliable panic=-1";
 
 /// CPUs, memory and how they hang together, in QEMU's terms.
 #[derive(Clone, Copy)]

@@ -61,6 +61,13 @@ pub const fn tiny(name: &'static str, kernel: Which, suites: &'static [&'static 
     }
 }
 
+const fn shaped(name: &'static str, shape: Shape) -> Boot {
+    Boot {
+        shape,
+        ..tiny(name, Which::Newest, &["topology"])
+    }
+}
+
 /// Small, as so many are booted.
 pub const DEBIAN: Shape = Shape::new("4,sockets=2,cores=1,threads=2");
 
@@ -94,17 +101,55 @@ const fn drill(
     }
 }
 
+/// Two last-level caches a node.
+const TWO_NODES: &[&str] = &[
+    "-object",
+    "memory-backend-ram,id=memory0,size=768M",
+    "-object",
+    "memory-backend-ram,id=memory1,size=768M",
+    "-numa",
+    "node,nodeid=0,cpus=0-3,memdev=memory0",
+    "-numa",
+    "node,nodeid=1,cpus=4-7,memdev=memory1",
+    "-numa",
+    "dist,src=0,dst=1,val=20",
+];
+
 pub const BOOTS: &[Boot] = &[
     tiny(
         "newest",
         Which::Newest,
-        &["smoke", "loader", "hooks", "sched", "hotplug"],
+        &["smoke", "loader", "hooks", "sched", "hotplug", "topology"],
     ),
     tiny(
         "other",
         Which::Other,
         &["smoke", "loader", "hooks", "sched", "hotplug"],
     ),
+    shaped("one_cpu", Shape::new("1")),
+    shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),
+    shaped("four_llc", Shape::new("8,sockets=4,cores=2,threads=1")),
+    shaped(
+        "two_nodes",
+        Shape {
+            args: TWO_NODES,
+            ..Shape::new("8,sockets=4,cores=2,threads=1")
+        },
+    ),
+    // The kernel boots 0 and 2, first threads first: 1, 5 and 7 are never on line,
+    // 8 to 11 are possible and absent.
+    Boot {
+        cmdline: "maxcpus=2 scx_test.online=3,4,6",
+        ..shaped(
+            "holes",
+            Shape::new("8,maxcpus=12,sockets=3,cores=2,threads=2"),
+        )
+    },
+    // Emulated on two, so many CPUs never finish to measure what a loop takes.
+    Boot {
+        cmdline: "lpj=4000000",
+        ..shaped("sixty_four", Shape::new("64,sockets=4,cores=8,threads=2"))
+    },
     debian("boot", "", &["boot"]),
     debian("mode_off", "scx_preload.mode=off", &["boot_mode_off"]),
     debian("rd_off", "rd.scx_preload=0", &["boot_rd_off"]),

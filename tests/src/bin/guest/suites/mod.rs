@@ -9,6 +9,7 @@ mod loader;
 mod peers;
 mod sched;
 mod smoke;
+mod topology;
 
 use anyhow::{Result, ensure};
 
@@ -36,6 +37,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("sched", sched::TESTS),
     ("hotplug", hotplug::TESTS),
     ("peers", peers::TESTS),
+    ("topology", topology::TESTS),
     ("boot", boot::NORMAL),
     ("boot_mode_off", boot::MODE_OFF),
     ("boot_rd_off", boot::RD_OFF),

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The defaults on machines of different shapes: they see the machine as the
+//! kernel shows it in /sys, and use all of it. Each test is for any shape.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::Test;
+use crate::hog::{Hog, Kind, Usage};
+use crate::preload::{counter, load, status};
+use crate::sys::{cpu_list, read, scx_ops, scx_state, set_online, wait_for};
+use crate::tests;
+
+pub const TESTS: &[Test] = tests![
+    tables_match_the_kernel,
+    tables_follow_hotplug,
+    two_hogs_a_cpu,
+    a_hog_for_every_second_cpu,
+    new_hogs_get_a_core_each,
+    crowd_leaves_its_llc,
+    full_llc_lends_nobody_its_queue,
+    idle_cpus_take_from_other_llcs,
+    sleepers_wake_beside_hogs,
+    pinned_beside_free_hogs,
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+/// More CPUs than this are too slow for some things, emulated on a few.
+const MANY: usize = 16;
+const CPU: &str = "/sys/devices/system/cpu";
+
+/// The CPUs on line, as /sys shows them. Lists of CPUs are in rising order.
+struct Shape {
+    online: Vec<usize>,
+    llcs: BTreeSet<Vec<usize>>,
+    cores: BTreeSet<Vec<usize>>,
+    /// Of each CPU on line.
+    node: BTreeMap<usize, usize>,
+}
+
+impl Shape {
+    fn read() -> Result<Self> {
+        let online = cpu_list(&read(format!("{CPU}/online"))?)?;
+        let groups = |file: &str| -> Result<BTreeSet<Vec<usize>>> {
+            let lists = online.iter().map(|cpu| {
+                let list = cpu_list(&read(format!("{CPU}/cpu{cpu}/{file}"))?)?;
+                ensure!(list.contains(cpu), "{file} of CPU {cpu}: {list:?}");
+                Ok(list)
+            });
+            lists.collect()
+        };
+        let mut node = BTreeMap::new();
+        for entry in fs::read_dir("/sys/devices/system/node")? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Some(Ok(n)) = name.strip_prefix("node").map(str::parse) else {
+                continue;
+            };
+            for cpu in cpu_list(&read(path.join("cpulist"))?)? {
+                node.insert(cpu, n);
+            }
+        }
+        node.retain(|cpu, _| online.contains(cpu));
+        Ok(Shape {
+            llcs: groups("cache/index3/shared_cpu_list")?,
+            cores: groups("topology/core_cpus_list")?,
+            node,
+            online,
+        })
+    }
+
+    fn nr(&self) -> usize {
+        self.online.len()
+    }
+}
+
+fn number(value: &Value) -> Result<usize> {
+    let number = value.as_u64();
+    Ok(number.with_context(|| format!("{value} is no number"))? as usize)
+}
+
+/// What the defaults know against what /sys says.
+fn compare() -> Result<()> {
+    let shape = Shape::read()?;
+    let status = status()?;
+    ensure!(status["ours"] == true, "{}", status["kernel"]);
+    let topology = &status["topology"];
+    let possible = cpu_list(&read(format!("{CPU}/possible"))?)?;
+    let nodes: BTreeSet<_> = shape.node.values().copied().collect();
+    for (name, sys) in [
+        ("nr_cpu_ids", possible.last().context("no CPUs")? + 1),
+        ("nr_online", shape.nr()),
+        ("nr_cores", shape.cores.len()),
+        ("nr_nodes", nodes.last().context("no nodes")? + 1),
+    ] {
+        let ours = number(&topology[name])?;
+        ensure!(ours == sys, "{name} is {ours}, /sys says {sys}");
+    }
+
+    let cpus = topology["cpus"].as_array().context("no CPUs")?;
+    let mut llcs = BTreeMap::<usize, Vec<usize>>::new();
+    let mut cores = BTreeSet::new();
+    for (n, cpu) in cpus.iter().enumerate() {
+        let online = number(&cpu["online"])? == 1;
+        ensure!(online == shape.online.contains(&n), "CPU {n}: {cpu}");
+        if !online {
+            continue;
+        }
+        llcs.entry(number(&cpu["llc"])?).or_default().push(n);
+        let mut core = vec![n];
+        let mut next = number(&cpu["smt_next"])?;
+        while next != n {
+            ensure!(
+                core.len() < cpus.len(),
+                "from CPU {n} the ring of its core does not come back: {core:?}"
+            );
+            core.push(next);
+            next = number(&cpus[next]["smt_next"])?;
+        }
+        core.sort();
+        ensure!(
+            number(&cpu["core"])? == core[0],
+            "CPU {n} is of core {}, its ring is {core:?}",
+            cpu["core"]
+        );
+        cores.insert(core);
+        ensure!(number(&cpu["node"])? == shape.node[&n], "CPU {n}: {cpu}");
+        // No machine of ours has fast and slow ones.
+        ensure!(number(&cpu["capacity"])? == 1024, "CPU {n}: {cpu}");
+    }
+    ensure!(
+        cores == shape.cores,
+        "cores are {cores:?}, /sys says {:?}",
+        shape.cores
+    );
+    let partition: BTreeSet<_> = llcs.values().cloned().collect();
+    ensure!(
+        partition == shape.llcs,
+        "LLCs are {partition:?}, /sys says {:?}",
+        shape.llcs
+    );
+
+    let entries = topology["llcs"].as_array().context("no LLCs")?;
+    ensure!(number(&topology["nr_llcs"])? == entries.len());
+    for (n, llc) in entries.iter().enumerate() {
+        let members = llcs.get(&n).map_or(&[][..], Vec::as_slice);
+        ensure!(
+            number(&llc["nr_cpus"])? == members.len(),
+            "LLC {n} of {members:?}: {llc}"
+        );
+        if let Some(first) = members.first() {
+            ensure!(
+                number(&llc["node"])? == shape.node[first],
+                "LLC {n} of {members:?}: {llc}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn tables_match_the_kernel() -> Result<()> {
+    load(&[])?;
+    compare()?;
+    let nr_llcs = number(&status()?["topology"]["nr_llcs"])?;
+    let llcs = Shape::read()?.llcs;
+    println!("{llcs:?}");
+    ensure!(nr_llcs == llcs.len(), "{nr_llcs} LLCs for {llcs:?}");
+    Ok(())
+}
+
+/// Each CPU that can goes and comes, or comes and goes if it was away.
+fn tables_follow_hotplug() -> Result<()> {
+    load(&[])?;
+    let shape = Shape::read()?;
+    let present = cpu_list(&read(format!("{CPU}/present"))?)?;
+    if present.len() > MANY {
+        // That stops all of them for a moment. Emulated on a busy host it is one of
+        // more than 5 s, and the kernel's watchdog takes it for a stall.
+        println!("left out");
+        return Ok(());
+    }
+    for cpu in present.into_iter().skip(1) {
+        let online = shape.online.contains(&cpu);
+        set_online([cpu], !online)?;
+        let away = compare();
+        // The tests that follow are to have the machine as it was.
+        set_online([cpu], online)?;
+        away.with_context(|| format!("CPU {cpu} went, or came: {}", !online))?;
+        compare().with_context(|| format!("CPU {cpu} is back as it was: {online}"))?;
+    }
+    Ok(())
+}
+
+/// Loading takes longer than some of the tests: once is enough.
+fn ours() -> Result<Place> {
+    if scx_ops().as_deref() != Some("preload") {
+        load(&[])?;
+    }
+    Place::read()
+}
+
+/// If it had died, the kernel's own scheduler would pass most tests.
+fn still_ours() -> Result<()> {
+    let (state, ops) = (scx_state()?, scx_ops());
+    ensure!(
+        state == "enabled" && ops.as_deref() == Some("preload"),
+        "{state}, {ops:?}"
+    );
+    Ok(())
+}
+
+/// Where the hogs may be: everywhere, but of many CPUs on the first two of each
+/// LLC, a core where there is SMT. 64 busy ones take minutes to do anything.
+struct Place {
+    cpus: Vec<usize>,
+    llcs: Vec<Vec<usize>>,
+}
+
+impl Place {
+    fn read() -> Result<Self> {
+        let shape = Shape::read()?;
+        let most = if shape.nr() > MANY { 2 } else { shape.nr() };
+        let parts = shape.llcs.iter().map(|llc| &llc[..most.min(llc.len())]);
+        let llcs: Vec<_> = parts.map(<[usize]>::to_vec).collect();
+        Ok(Place {
+            cpus: llcs.concat(),
+            llcs,
+        })
+    }
+
+    fn nr(&self) -> usize {
+        self.cpus.len()
+    }
+
+    /// Hogs that may be everywhere here.
+    fn hogs(&self, count: usize) -> Result<Vec<Hog>> {
+        Hog::start_many(count, on(&self.cpus))
+    }
+
+    fn release(&self, hogs: &[Hog]) -> Result<()> {
+        hogs.iter()
+            .try_for_each(|hog| hog.allow(self.cpus.iter().copied()))
+    }
+
+    fn pinned(&self, cpus: &[usize]) -> Result<Vec<Hog>> {
+        cpus.iter().map(|cpu| Hog::start(on(&[*cpu]))).collect()
+    }
+}
+
+/// Leaked: a test's process is short.
+fn on(cpus: &[usize]) -> Kind {
+    Kind {
+        cpus: cpus.to_vec().leak(),
+        ..Kind::default()
+    }
+}
+
+fn sum(parts: &[f64]) -> f64 {
+    parts.iter().sum()
+}
+
+fn least(parts: &[f64]) -> f64 {
+    parts.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
+fn most(parts: &[f64]) -> f64 {
+    parts.iter().copied().fold(0.0, f64::max)
+}
+
+/// Waits until what the hogs use of CPUs is `fine`. CPU time of the guest's is
+/// time of the host's clock, whether or not the host runs the CPU: a busy host
+/// takes nothing from a hog, but lengthens slices at random, which a longer time
+/// evens out.
+fn will_be(hogs: &[Hog], fine: impl Fn(&[f64]) -> bool) -> Result<()> {
+    let usage = Usage::start(hogs)?;
+    for _ in 0..12 {
+        sleep(SECOND);
+        let parts = usage.parts()?;
+        println!(
+            "{:.2} CPUs, min/max {:.2}: {parts:.2?}",
+            sum(&parts),
+            least(&parts) / most(&parts)
+        );
+        if fine(&parts) {
+            return Ok(());
+        }
+    }
+    bail!("this is not as it should be")
+}
+
+fn two_hogs_a_cpu() -> Result<()> {
+    let place = ours()?;
+    let hogs = place.hogs(2 * place.nr())?;
+    sleep(SECOND / 2);
+    will_be(&hogs, |parts| {
+        sum(parts) > 0.9 * place.nr() as f64 && least(parts) > 0.7 * most(parts)
+    })?;
+    still_ours()
+}
+
+fn a_hog_for_every_second_cpu() -> Result<()> {
+    let place = ours()?;
+    let hogs = place.hogs(place.nr().div_ceil(2))?;
+    sleep(SECOND / 2);
+    will_be(&hogs, |parts| least(parts) > 0.85)?;
+    still_ours()
+}
+
+/// As sched_balance_find_dst_cpu() does it for a new task. One core is for
+/// whoever starts the hogs, which are few where looking takes long.
+fn new_hogs_get_a_core_each() -> Result<()> {
+    const LOOKS: usize = 10;
+    ours()?;
+    let cores = Shape::read()?.cores;
+    let count = (cores.len() - 1).min(7);
+    for _ in 0..3 {
+        let hogs = Hog::start_many(count, Kind::default())?;
+        sleep(SECOND / 2);
+        let mut sharing = 0;
+        for _ in 0..LOOKS {
+            let on = hogs.iter().map(Hog::cpu).collect::<Result<Vec<_>>>()?;
+            let busy = cores.iter().filter(|c| c.iter().any(|c| on.contains(c)));
+            sharing += count - busy.count();
+            sleep(SECOND / 40);
+        }
+        println!("{sharing} of {}", LOOKS * count);
+        // Whoever looks needs a CPU too, and may push a hog aside for a moment.
+        ensure!(
+            sharing < LOOKS / 2,
+            "{count} hogs on {} cores: in {LOOKS} looks {sharing} shared one",
+            cores.len()
+        );
+    }
+    still_ours()
+}
+
+/// Hogs for all CPUs, held in one LLC, or on one CPU where there is one LLC.
+fn crowd_leaves_its_llc() -> Result<()> {
+    let place = ours()?;
+    let last = place.llcs.last().context("no LLCs")?;
+    let held = match place.llcs.len() {
+        1 => &last[..1],
+        _ => last,
+    };
+    let hogs = Hog::start_many(place.nr(), on(held))?;
+    sleep(SECOND / 2);
+    place.release(&hogs)?;
+    let usage = Usage::start(&hogs)?;
+    sleep(SECOND);
+    let parts = usage.parts()?;
+    println!("{:.2} CPUs: {parts:.2?}", sum(&parts));
+    ensure!(
+        sum(&parts) > 0.7 * place.nr() as f64,
+        "they do not spread: {:.2} CPUs of {}",
+        sum(&parts),
+        place.nr()
+    );
+    still_ours()
+}
+
+/// A hog on each CPU of an LLC that cannot leave, and others there that can, as
+/// many as there are CPUs elsewhere: they find these and stay away.
+fn full_llc_lends_nobody_its_queue() -> Result<()> {
+    let place = ours()?;
+    let full = &place.llcs[0];
+    let mut hogs = place.pinned(full)?;
+    let free = Hog::start_many(place.nr() - full.len(), on(full))?;
+    sleep(SECOND / 2);
+    place.release(&free)?;
+    hogs.extend(free);
+    sleep(SECOND / 2);
+    will_be(&hogs, |parts| least(parts) > 0.8)?;
+    still_ours()
+}
+
+/// Work for about all CPUs in short pieces: queues run empty now in one LLC and
+/// now in another.
+fn idle_cpus_take_from_other_llcs() -> Result<()> {
+    let place = ours()?;
+    let pattern = Some((SECOND / 200, SECOND / 200));
+    let kind = Kind {
+        pattern,
+        ..on(&place.cpus)
+    };
+    let before = counter(&status()?, "newidle_steal")?;
+    let tasks = Hog::start_many(2 * place.nr(), kind)?;
+    sleep(2 * SECOND);
+    drop(tasks);
+    let steals = counter(&status()?, "newidle_steal")? - before;
+    println!("{steals} steals");
+    ensure!(
+        place.llcs.len() == 1 || steals >= 10,
+        "{steals} tasks taken from another LLC"
+    );
+    still_ours()
+}
+
+fn sleepers_wake_beside_hogs() -> Result<()> {
+    let place = ours()?;
+    let _hogs = place.hogs(2 * place.nr())?;
+    let kind = Kind {
+        pattern: Some((Duration::from_millis(1), Duration::from_millis(9))),
+        ..on(&place.cpus)
+    };
+    let sleepers = Hog::start_many(place.nr().div_ceil(2), kind)?;
+    // In 6 s it could be 600 times. A busy host makes it 30; tasks that run only
+    // when they are overdue, once a second, sleep 10 times.
+    wait_for(6 * SECOND, || {
+        let often = sleepers
+            .iter()
+            .map(Hog::sleeps)
+            .collect::<Result<Vec<_>>>()?;
+        ensure!(often.iter().all(|n| *n > 20), "times slept: {often:?}");
+        Ok(())
+    })?;
+    still_ours()
+}
+
+fn pinned_beside_free_hogs() -> Result<()> {
+    let place = ours()?;
+    let mut hogs = place.pinned(&place.cpus)?;
+    hogs.extend(place.hogs(place.nr())?);
+    sleep(SECOND / 2);
+    // Half a CPU for each.
+    will_be(&hogs, |parts| least(parts) > 0.35)?;
+    still_ours()
+}
