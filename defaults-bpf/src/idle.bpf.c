@@ -18,7 +18,7 @@ char _license[] SEC("license") = "GPL";
 extern const struct rq runqueues __ksym __weak;
 
 /* Parts of the search: functions of their own, so that they are verified once. */
-s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool prev_idle);
+s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool prev_idle, bool fork);
 s32 pick_sync(s32 prev_cpu);
 
 bool dfl_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu)
@@ -89,7 +89,8 @@ static bool runs_anywhere(struct task_struct *p)
  * sibling in this one. It also combines masks, for a task with an affinity. Its
  * WAKE_SYNC rule is left out, as that puts the task behind a waker of any length.
  */
-s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool prev_idle)
+__noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool prev_idle,
+			 bool fork)
 {
 	const struct cpumask *llc = llc_cpumask(cpu_llc_id(prev_cpu));
 	s32 cpu = -1;
@@ -104,6 +105,9 @@ s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool prev_idle)
 		cpu = scx_bpf_pick_idle_cpu(llc, PRELOAD_PICK_IDLE_CORE);
 		if (cpu >= 0)
 			return cpu;
+		/* A new task has no cache to leave behind. */
+		if (fork)
+			goto anywhere;
 		preload_count_rare(hooks[HOOK_LEAVE_LLC].calls);
 		if (hook_leave_llc(p, prev_cpu))
 			goto anywhere;
@@ -120,7 +124,7 @@ anywhere:
  * CPU itself, if it will be free before another could be woken, or an idle one of
  * the waker's LLC, where what the waker wrote is in the cache.
  */
-s32 pick_sync(s32 prev_cpu)
+__noinline s32 pick_sync(s32 prev_cpu)
 {
 	const struct cpumask *llc;
 	const struct rq *rq = NULL;
@@ -160,7 +164,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 	if (none)
 		return -1;
 	if (!runs_anywhere(p))
-		return pick_near(p, prev_cpu, false);
+		return pick_near(p, prev_cpu, false, false);
 	if (wake_flags & PRELOAD_WAKE_SYNC) {
 		cpu = pick_sync(prev_cpu);
 		if (cpu >= 0)
@@ -168,7 +172,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 	}
 	if (prev_idle && core_is_idle(prev_cpu) && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 		return prev_cpu;
-	return pick_near(p, prev_cpu, prev_idle);
+	return pick_near(p, prev_cpu, prev_idle, wake_flags & PRELOAD_WAKE_FORK);
 }
 
 s32 __weak hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)

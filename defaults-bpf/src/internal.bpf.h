@@ -16,6 +16,7 @@ u32 llc_index(s32 cpu);
 s32 core_of(s32 cpu);
 void llc_mask_set(u32 llc, s32 cpu, bool set);
 u16 bounded_capacity(s32 cpu);
+void leave_llc(s32 cpu);
 void topology_reset_cpu(s32 cpu);
 s32 topology_add_cpu(s32 cpu);
 s32 topology_refresh(void);

@@ -49,6 +49,7 @@ struct next {
 
 /* Parts of callbacks: functions of their own, so that they are verified once. */
 s32 idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags);
+bool earlier_head(u64 dsq, struct next *next __arg_nonnull);
 void look_here(s32 cpu, struct next *next __arg_nonnull);
 void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnull);
 bool keep(struct task_struct *prev __arg_trusted, s32 cpu, struct next *next __arg_nonnull);
@@ -69,7 +70,7 @@ static bool is_alone(s32 cpu)
  * An idle CPU for a task that skipped select_cpu, or that had to give up @cpu. A
  * wakeup queued to a CPU with nothing else to do stays there.
  */
-s32 idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
+__noinline s32 idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 {
 	if (enq_flags & PRELOAD_ENQ_WAKEUP) {
 		if (is_alone(cpu))
@@ -118,7 +119,7 @@ static bool move_from_cpu(s32 cpu)
 }
 
 /* Is the first task of @dsq due before what @next says? Then it says that. */
-static bool earlier_head(u64 dsq, struct next *next)
+__noinline bool earlier_head(u64 dsq, struct next *next __arg_nonnull)
 {
 	struct task_struct *head = scx_bpf_dsq_peek(dsq);
 
@@ -130,7 +131,7 @@ static bool earlier_head(u64 dsq, struct next *next)
 }
 
 /* Look at the queues that @cpu runs from. */
-void look_here(s32 cpu, struct next *next __arg_nonnull)
+__noinline void look_here(s32 cpu, struct next *next __arg_nonnull)
 {
 	u32 llc = cpu_llc_id(cpu);
 
@@ -146,7 +147,7 @@ void look_here(s32 cpu, struct next *next __arg_nonnull)
  * Look at another LLC's queue. Its first task has to be a slice behind: moving
  * one costs it its cache.
  */
-void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnull)
+__noinline void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnull)
 {
 	struct next behind = *next;
 	s32 llc = balance_llc(cpu, turn);
@@ -169,7 +170,8 @@ void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnull)
 /*
  * Let @prev go on unless what waits is due before it. Returns whether it goes on.
  */
-bool keep(struct task_struct *prev __arg_trusted, s32 cpu, struct next *next __arg_nonnull)
+__noinline bool keep(struct task_struct *prev __arg_trusted, s32 cpu,
+		     struct next *next __arg_nonnull)
 {
 	u64 slice = task_slice(prev, cpu), key = task_key(prev, cpu, slice, 0);
 
@@ -188,7 +190,7 @@ bool keep(struct task_struct *prev __arg_trusted, s32 cpu, struct next *next __a
  * Take what @next says. Heads are looked at without a lock; if one has gone by
  * now, the next of its queue or another will do.
  */
-bool take(s32 cpu, struct next *next __arg_nonnull)
+__noinline bool take(s32 cpu, struct next *next __arg_nonnull)
 {
 	u32 own = cpu_llc_id(cpu);
 
@@ -206,7 +208,7 @@ bool take(s32 cpu, struct next *next __arg_nonnull)
 }
 
 /* Nothing waits near @cpu: take what waits elsewhere, or go idle. */
-void newidle(s32 cpu)
+__noinline void newidle(s32 cpu)
 {
 	s32 llc;
 	u32 nth;

@@ -14,6 +14,9 @@ struct preload_llc preload_llcs[PRELOAD_MAX_LLCS];
 struct preload_topology preload_topology;
 struct preload_llc_masks preload_llc_masks SEC(".maps");
 
+/* The most CPUs in an SMT core: POWER's. */
+#define SMT_MAX 8
+
 /*
  * Dense index + 1 of each LLC id that the kernel has used. From 7.x on its ids
  * are dense themselves; before, an id is the LLC's first CPU.
@@ -34,7 +37,7 @@ u64 __weak hook_cpu_capacity(s32 cpu)
 	return dfl_cpu_capacity(cpu);
 }
 
-u16 bounded_capacity(s32 cpu)
+__noinline u16 bounded_capacity(s32 cpu)
 {
 	u64 capacity;
 
@@ -133,8 +136,8 @@ void llc_mask_set(u32 llc, s32 cpu, bool set)
 	bpf_rcu_read_unlock();
 }
 
-/* Drop @cpu from the counts of its LLC; the mask stays right for readers. */
-void topology_cpu_offline(s32 cpu)
+/* Take @cpu, which goes, out of its LLC; the mask stays right for readers. */
+__noinline void leave_llc(s32 cpu)
 {
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 
@@ -146,13 +149,30 @@ void topology_cpu_offline(s32 cpu)
 	llc_mask_set(cpu_llc_id(cpu), cpu, false);
 }
 
+/* Drop @cpu, which goes. The core keeps its name, even if that was its first CPU. */
+void topology_cpu_offline(s32 cpu)
+{
+	u32 i, other = cpu;
+
+	leave_llc(cpu);
+	bpf_for(i, 0, SMT_MAX) {
+		if (cpu_smt_next(other) == cpu)
+			break;
+		other = cpu_smt_next(other);
+	}
+	if (other == cpu)
+		preload_topology.nr_cores--;
+	preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].smt_next = cpu_smt_next(cpu);
+	preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].smt_next = cpu;
+}
+
 /* Forget @cpu before the tables are filled again. */
-void topology_reset_cpu(s32 cpu)
+__noinline void topology_reset_cpu(s32 cpu)
 {
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 	s32 node = scx_bpf_cpu_node(cpu);
 
-	topology_cpu_offline(cpu);
+	leave_llc(cpu);
 	c->core = c->smt_next = cpu;
 	c->capacity = c->capacity ?: 1024;
 	c->node = node < 0 ? 0 : node;
@@ -162,7 +182,7 @@ void topology_reset_cpu(s32 cpu)
  * Read what the kernel says about @cpu, which is online, and make the queues that
  * it needs. Returns a negative errno if it has no queue.
  */
-s32 topology_add_cpu(s32 cpu)
+__noinline s32 topology_add_cpu(s32 cpu)
 {
 	struct preload_topology *t = &preload_topology;
 	struct preload_cpu *first, *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];

@@ -108,7 +108,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
  * @prev_cpu: the CPU that it ran on last
  *
  * When: from dfl_pick_idle_cpu(), on a machine with SMT and more than one LLC,
- * when prev_cpu's LLC has no wholly idle core.
+ * when prev_cpu's LLC has no wholly idle core. Not for a fork: a new task leaves.
  * May call: scx_bpf_get_idle_cpumask() and its like.
  * Returns: true to look for a wholly idle core everywhere before an idle sibling
  * in prev_cpu's LLC is taken; false to stay.

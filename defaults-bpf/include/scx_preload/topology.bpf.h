@@ -22,7 +22,7 @@
 
 struct preload_cpu {
 	u16 llc; /* dense index of the LLC, from sd_llc_id */
-	u16 core; /* first CPU of the SMT core, from the lowest rq->sd */
+	u16 core; /* name of the SMT core: its first CPU, from the lowest rq->sd */
 	u16 smt_next; /* next CPU of the core in a ring; itself without SMT */
 	u16 node; /* NUMA node */
 	u16 capacity; /* hook_cpu_capacity(): 1..1024 */
@@ -80,7 +80,7 @@ static __always_inline u32 cpu_llc_size(s32 cpu)
 	return preload_llcs[cpu_llc_id(cpu)].nr_cpus;
 }
 
-/* The first CPU of @cpu's SMT core. */
+/* The name of @cpu's SMT core: its first CPU, which may have gone off line since. */
 static __always_inline s32 cpu_core_id(s32 cpu)
 {
 	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].core;
