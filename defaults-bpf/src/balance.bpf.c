@@ -2,6 +2,12 @@
 /*
  * Balance between LLCs: where a newly idle CPU looks for work, and which other
  * queue a busy one compares its own with.
+ *
+ * No task waits in one LLC while another has idle CPUs for longer than a slice and
+ * a tick: a CPU that goes idle looks at the queues of all, and a task that is
+ * queued looks for an idle CPU in all. Two that do so at the same time can miss
+ * each other. Then the next task to lose its CPU finds the idle one, and the task
+ * that waited gets the CPU left behind.
  */
 #include "vmlinux.h"
 

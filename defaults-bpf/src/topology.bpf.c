@@ -149,21 +149,27 @@ __noinline void leave_llc(s32 cpu)
 	llc_mask_set(cpu_llc_id(cpu), cpu, false);
 }
 
-/* Drop @cpu, which goes. The core keeps its name, even if that was its first CPU. */
+/*
+ * Drop @cpu, which goes: close the ring of its core, which is named after another
+ * of its CPUs from now on.
+ */
 void topology_cpu_offline(s32 cpu)
 {
-	u32 i, other = cpu;
+	u32 i, next = cpu_smt_next(cpu), other = cpu;
 
 	leave_llc(cpu);
+	if (next == cpu)
+		preload_topology.nr_cores--;
 	bpf_for(i, 0, SMT_MAX) {
+		other = cpu_smt_next(other);
+		if (cpu_core_id(cpu) == cpu)
+			preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].core = next;
 		if (cpu_smt_next(other) == cpu)
 			break;
-		other = cpu_smt_next(other);
 	}
-	if (other == cpu)
-		preload_topology.nr_cores--;
-	preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].smt_next = cpu_smt_next(cpu);
+	preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].smt_next = next;
 	preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].smt_next = cpu;
+	preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].core = cpu;
 }
 
 /* Forget @cpu before the tables are filled again. */

@@ -80,7 +80,7 @@ static __always_inline u32 cpu_llc_size(s32 cpu)
 	return preload_llcs[cpu_llc_id(cpu)].nr_cpus;
 }
 
-/* The name of @cpu's SMT core: its first CPU, which may have gone off line since. */
+/* The name of @cpu's SMT core: one of its CPUs, the first at start. */
 static __always_inline s32 cpu_core_id(s32 cpu)
 {
 	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].core;
