@@ -322,6 +322,8 @@ fn new_hogs_get_a_core_each() -> Result<()> {
     // two of them share one, and nobody moves a task that never sleeps.
     let mut shared = 0;
     for _ in 0..3 {
+        // What ended before is to be gone from its core.
+        sleep(SECOND / 5);
         let hogs = Hog::start_many(count, Kind::default())?;
         sleep(SECOND / 2);
         let mut sharing = 0;
