@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use libbpf_rs::btf::types::{Array, Int};
 use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::query::{
     LinkTypeInfo, MapInfoIter, ProgInfoIter, ProgInfoQueryOptions, ProgramInfo,
@@ -91,8 +92,8 @@ impl Live {
     }
 
     fn from_parts(btf: &Btf<'_>, programs: &[ProgramInfo], maps: &BTreeSet<u32>) -> Result<Self> {
-        let mut settings = section(btf, maps, "rodata")?;
-        let mut bss = section(btf, maps, "bss")?;
+        let mut settings = Section::read(btf, maps, "rodata")?.numbers(btf);
+        let bss = Section::read(btf, maps, "bss")?;
         let (mut counters, hook_counters) = stats(btf, maps)?;
         counters.retain(|_, value| value.is_u64());
 
@@ -116,22 +117,6 @@ impl Live {
             })
             .collect();
 
-        let mut topology = bss.remove("preload_topology").unwrap_or_default();
-        let cpus = number(topology.get("nr_cpu_ids").cloned()) as usize;
-        let llcs = number(topology.get("nr_llcs").cloned()) as usize;
-        for (variable, name, len) in [
-            ("preload_cpus", "cpus", cpus),
-            ("preload_llcs", "llcs", llcs),
-        ] {
-            if let Some(Value::Array(mut entries)) = bss.remove(variable) {
-                entries.truncate(len);
-                topology[name] = Value::Array(entries);
-            }
-        }
-
-        let exit = bss.remove("preload_exit_info").unwrap_or_default();
-        bss.retain(|_, value| value.is_number() || value.is_boolean());
-
         Ok(Self {
             contract_version: number(settings.remove("contract_version")),
             hooks,
@@ -139,10 +124,10 @@ impl Live {
                 .into_iter()
                 .map(|(name, value)| (name, number(Some(value))))
                 .collect(),
-            topology,
+            topology: topology(btf, &bss),
             settings,
-            variables: bss,
-            exit,
+            variables: bss.numbers(btf),
+            exit: bss.value(btf, "preload_exit_info"),
             programs: programs
                 .iter()
                 .map(|p| (p.name.to_string_lossy().into_owned(), p.verified_insns))
@@ -171,22 +156,97 @@ fn first_key() -> [u8; 4] {
     0u32.to_ne_bytes()
 }
 
-/// The variables of `.rodata` or `.bss` with their values.
-fn section(btf: &Btf<'_>, maps: &BTreeSet<u32>, name: &str) -> Result<Map<String, Value>> {
-    let Some(map) = open_map(maps, &format!("{MAP_PREFIX}.{name}"))? else {
-        return Ok(Map::new());
-    };
-    let bytes = map
-        .lookup(&first_key(), MapFlags::ANY)
-        .map_err(Error::libbpf(format!("cannot read .{name}")))?
-        .unwrap_or_default();
-    Ok(btf::variables(btf, &format!(".{name}"))
-        .into_iter()
-        .filter_map(|var| {
-            let value = bytes.get(var.offset..var.offset + var.size)?;
-            Some((var.name, btf::to_json(btf, var.ty, value)))
+/// Machine-wide numbers, and of the tables the entries in use.
+fn topology(btf: &Btf<'_>, bss: &Section<'_>) -> Value {
+    let mut topology = bss.value(btf, "preload_topology");
+    let count = |name: &str| number(topology.get(name).cloned()) as usize;
+    let (nr_cpus, nr_llcs) = (count("nr_cpu_ids"), count("nr_llcs"));
+    let mut llcs = bss.first(btf, "preload_llcs", nr_llcs);
+    for (n, llc) in llcs.iter_mut().enumerate() {
+        llc["near"] = bss.near(n, nr_llcs.saturating_sub(1)).into();
+    }
+    if topology.is_object() {
+        topology["cpus"] = bss.first(btf, "preload_cpus", nr_cpus).into();
+        topology["llcs"] = llcs.into();
+    }
+    topology
+}
+
+/// `.rodata` or `.bss` of the loaded scheduler.
+struct Section<'btf> {
+    variables: Vec<btf::Variable<'btf>>,
+    bytes: Vec<u8>,
+}
+
+impl<'btf> Section<'btf> {
+    fn read(btf: &'btf Btf<'_>, maps: &BTreeSet<u32>, name: &str) -> Result<Self> {
+        let bytes = match open_map(maps, &format!("{MAP_PREFIX}.{name}"))? {
+            Some(map) => map
+                .lookup(&first_key(), MapFlags::ANY)
+                .map_err(Error::libbpf(format!("cannot read .{name}")))?,
+            None => None,
+        };
+        Ok(Self {
+            variables: btf::variables(btf, &format!(".{name}")),
+            bytes: bytes.unwrap_or_default(),
         })
-        .collect())
+    }
+
+    fn bytes_of(&self, var: &btf::Variable<'_>) -> &[u8] {
+        let bytes = self.bytes.get(var.offset..var.offset + var.size);
+        bytes.unwrap_or_default()
+    }
+
+    fn find(&self, name: &str) -> Option<&btf::Variable<'btf>> {
+        self.variables.iter().find(|var| var.name == name)
+    }
+
+    /// The variable of this name, or null.
+    fn value(&self, btf: &Btf<'_>, name: &str) -> Value {
+        self.find(name).map_or(Value::Null, |var| {
+            btf::to_json(btf, var.ty, self.bytes_of(var))
+        })
+    }
+
+    /// The first entries of an array.
+    fn first(&self, btf: &Btf<'_>, name: &str, count: usize) -> Vec<Value> {
+        let entries = |var: &btf::Variable<'_>| {
+            let array = Array::try_from(var.ty).ok()?;
+            let size = var.size / array.capacity().max(1);
+            let bytes = self.bytes_of(var).chunks_exact(size.max(1)).take(count);
+            let entry = array.contained_type();
+            Some(bytes.map(|bytes| btf::to_json(btf, entry, bytes)).collect())
+        };
+        self.find(name).and_then(entries).unwrap_or_default()
+    }
+
+    /// LLCs by their distance from `llc`: near_entry() in topology.bpf.h.
+    fn near(&self, llc: usize, others: usize) -> Vec<u32> {
+        const PER_LLC: usize = 32;
+        let Some(var) = self.find("preload_near") else {
+            return Vec::new();
+        };
+        let entries = self.bytes_of(var).chunks_exact(size_of::<u32>());
+        entries
+            .skip(llc * PER_LLC)
+            .take(others.min(PER_LLC))
+            .map(|b| u32::from_ne_bytes(b.try_into().unwrap_or_default()) & 0xffff)
+            .collect()
+    }
+
+    /// The variables that are plain numbers.
+    fn numbers(&self, btf: &Btf<'_>) -> Map<String, Value> {
+        let scalars = self
+            .variables
+            .iter()
+            .filter(|var| Int::try_from(var.ty).is_ok());
+        scalars
+            .map(|var| {
+                let value = btf::to_json(btf, var.ty, self.bytes_of(var));
+                (var.name.clone(), value)
+            })
+            .collect()
+    }
 }
 
 /// The event counters, and those of each hook.

@@ -36,8 +36,10 @@ pub struct Setting {
     pub value: String,
 }
 
-/// Open `source`, check its contract, apply `settings`, and leave out callbacks
-/// that the running kernel does not know.
+/// What libbpf says of a callback that the kernel's ops table has no member for.
+const UNKNOWN_MEMBER: &str = "Cannot find member ";
+
+/// Open `source`, check its contract, and apply `settings`.
 pub fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
     let elf = BpfObject::parse(&source.name, &source.bytes)?;
     elf.check_contract(&source.name)?;
@@ -46,7 +48,7 @@ pub fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
     let mut object = ObjectBuilder::default()
         .name(MAP_PREFIX)
         .and_then(|builder| builder.open_memory(&source.bytes))
-        .map_err(|err| refused(source, "libbpf cannot open it", err))?;
+        .map_err(|err| refused(source, "libbpf cannot open it", err, libbpf_log::take()))?;
 
     let overridden = HOOKS
         .iter()
@@ -59,20 +61,29 @@ pub fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
         value: overridden.to_string(),
     });
     set_rodata(&mut object, &all)?;
-    drop_unknown_callbacks(&mut object)?;
     Ok(object)
 }
 
-/// Load `object`: the verifier's turn.
-pub fn load(source: &Source, object: OpenObject) -> Result<Object> {
+/// Open `source` and load it: the verifier's turn. Callbacks that the running
+/// kernel does not know are left out.
+pub fn load(source: &Source, settings: &[Setting]) -> Result<Object> {
+    let opened = open(source, settings)?;
     libbpf_log::take();
-    object
-        .load()
-        .map_err(|err| refused(source, "the kernel cannot load it", err))
+    let mut result = opened.load();
+    let mut log = libbpf_log::take();
+    // Finding them means to go through all of the kernel's types, which libbpf does
+    // for itself: only if it says that there are some.
+    if result.is_err() && log.contains(UNKNOWN_MEMBER) {
+        let mut opened = open(source, settings)?;
+        drop_unknown_callbacks(&mut opened)?;
+        libbpf_log::take();
+        result = opened.load();
+        log = libbpf_log::take();
+    }
+    result.map_err(|err| refused(source, "the kernel cannot load it", err, log))
 }
 
-fn refused(source: &Source, what: &str, err: libbpf_rs::Error) -> Error {
-    let log = libbpf_log::take();
+fn refused(source: &Source, what: &str, err: libbpf_rs::Error, log: String) -> Error {
     let reason = libbpf_log::decisive_line(&log).map_or_else(|| err.to_string(), str::to_owned);
     Error::Refused {
         name: source.name.clone(),

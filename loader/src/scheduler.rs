@@ -36,8 +36,7 @@ pub fn load(source: &Source, settings: &[Setting]) -> Result<()> {
     refuse_if_busy()?;
     pins.unpin()?;
 
-    let opened = object::open(source, settings)?;
-    let mut loaded = object::load(source, opened)?;
+    let mut loaded = object::load(source, settings)?;
     let log_start = KernelLog::open();
     let mut link = attach(source, &mut loaded)?;
     if let Err(state) = confirm()? {
@@ -53,7 +52,7 @@ pub fn load(source: &Source, settings: &[Setting]) -> Result<()> {
 pub fn verify(source: &Source, settings: &[Setting]) -> Result<Object> {
     kernel::check()?;
     bpffs::require_root()?;
-    object::load(source, object::open(source, settings)?)
+    object::load(source, settings)
 }
 
 /// Detach our scheduler and remove its pin. Tells whether it was still the
