@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::libc;
 
 pub const SCX_PRELOAD: &str = "/usr/bin/scx_preload";
 
@@ -99,6 +100,17 @@ pub fn end_with_sysrq() -> Result<()> {
         ensure!(scx_state()? == "disabled");
         Ok(())
     })
+}
+
+/// Lets this process run when it wants to, however busy the machine is. Its
+/// children are ordinary.
+pub fn become_realtime() -> Result<()> {
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    let param = libc::sched_param { sched_priority: 1 };
+    // SAFETY: it reads `param`, which lives longer.
+    let done = unsafe { libc::sched_setscheduler(0, policy, &param) };
+    ensure!(done == 0, "cannot become a realtime task");
+    Ok(())
 }
 
 /// Takes CPUs on or off line, one after the other.

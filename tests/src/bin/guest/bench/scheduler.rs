@@ -2,6 +2,7 @@
 //! Schedulers to compare: starts them, watches them, ends them.
 
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -62,6 +63,7 @@ impl Scheduler {
             Ok(())
         })?;
         let before = enable_seq()?;
+        let mut loader = None;
         let start = Instant::now();
         let (stop, ops) = match &self.how {
             How::Eevdf => (Stop::Nothing, None),
@@ -70,7 +72,8 @@ impl Scheduler {
                     .into_iter()
                     .chain(args.iter().map(String::as_str))
                     .collect();
-                run_ok(SCX_PRELOAD, &args)?;
+                let child = Command::new(SCX_PRELOAD).args(&args).spawn();
+                loader = Some(child.context("cannot start scx_preload")?);
                 (Stop::Unload, Some(PRELOAD.to_string()))
             }
             How::Other(command) => {
@@ -87,6 +90,13 @@ impl Scheduler {
         // The kernel counts after it has set the state.
         poll(LIMIT, Duration::from_millis(1), || running.check())?;
         running.load = start.elapsed();
+        if let Some(mut loader) = loader {
+            let status = loader.wait()?;
+            ensure!(
+                status.success(),
+                "scx_preload load ended: {status}; see the console log"
+            );
+        }
         Ok(running)
     }
 }

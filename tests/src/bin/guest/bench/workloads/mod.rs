@@ -19,8 +19,7 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use nix::libc;
+use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
 
 use super::Values;
@@ -85,17 +84,6 @@ fn percentile_us(sorted: &[u64], percent: usize) -> f64 {
 
 fn cpus() -> Result<usize> {
     Ok(thread::available_parallelism()?.get())
-}
-
-/// Lets this process look when it wants to, however busy the machine is. Its
-/// children are ordinary.
-fn watch_from_above() -> Result<()> {
-    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
-    let param = libc::sched_param { sched_priority: 1 };
-    // SAFETY: it reads `param`, which lives longer.
-    let done = unsafe { libc::sched_setscheduler(0, policy, &param) };
-    ensure!(done == 0, "cannot become a realtime task");
-    Ok(())
 }
 
 /// A list of CPUs as sysfs has it: `0-3,8`.

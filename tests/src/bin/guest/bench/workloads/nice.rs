@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Values, cpus, value, watch_from_above};
+use super::{Values, cpus, value};
 use crate::hog::{Hog, Kind, shares};
+use crate::sys::become_realtime;
 
 /// Levels and their weights: the kernel's sched_prio_to_weight[].
 const LEVELS: &[(i32, f64)] = &[(-5, 3121.0), (0, 1024.0), (5, 335.0), (10, 110.0)];
@@ -18,7 +19,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(500);
 
 pub fn run(scale: f64) -> Result<Values> {
-    watch_from_above()?;
+    become_realtime()?;
     let cpus = cpus()?;
     let each = (cpus * EACH / 8).max(2);
     let mut hogs = Vec::new();

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Values, cpus, value, watch_from_above};
+use super::{Values, cpus, value};
 use crate::hog::{Hog, Kind, shares};
+use crate::sys::become_realtime;
 
 const WINDOW: Duration = Duration::from_secs(4);
 const SETTLE: Duration = Duration::from_millis(500);
@@ -58,7 +59,7 @@ impl Time {
 }
 
 fn measure(pinned: &[Vec<usize>], free: usize, window: Duration) -> Result<Time> {
-    watch_from_above()?;
+    become_realtime()?;
     let mut hogs = Vec::new();
     for cpus in pinned {
         let hog = Hog::start(Kind::default())?;

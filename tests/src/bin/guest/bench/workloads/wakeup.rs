@@ -10,10 +10,11 @@ use anyhow::Result;
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 
-use super::{Values, cpus, now, percentile_us, value, watch_from_above};
+use super::{Values, cpus, now, percentile_us, value};
 use crate::bench::proc::Worker;
 use crate::bench::workloads::shares::fairness;
 use crate::hog::{Hog, Kind, shares};
+use crate::sys::become_realtime;
 
 const HOGS_A_CPU: usize = 2;
 const SLEEPERS_A_CPU: usize = 1;
@@ -25,7 +26,7 @@ const RUN: Duration = Duration::from_micros(100);
 const SLEEP_US: u64 = 1000;
 
 pub fn run(scale: f64) -> Result<Values> {
-    watch_from_above()?;
+    become_realtime()?;
     let window = WINDOW.mul_f64(scale);
     let hogs = Hog::start_many(HOGS_A_CPU * cpus()?, Kind::default())?;
     sleep(SETTLE);
