@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use scx_preload_defaults::{HOOKS, INCLUDE_DIR, OBJECT, VMLINUX_DIR, compile, link};
 
 fn main() -> Result<()> {
@@ -30,7 +30,17 @@ fn main() -> Result<()> {
             }
         }
     }
-    Ok(())
+    unknown_callback(&out)
+}
+
+/// The defaults with a callback that no kernel knows: `tick` by another name.
+fn unknown_callback(out: &Path) -> Result<()> {
+    const KNOWN: &[u8] = b"\0tick\0";
+    let mut object = OBJECT.to_vec();
+    let at = object.windows(KNOWN.len()).position(|w| w == KNOWN);
+    let at = at.context("the defaults have no member tick")?;
+    object[at + 1..at + 5].copy_from_slice(b"tock");
+    Ok(fs::write(out.join("unknown_callback.bpf.o"), object)?)
 }
 
 fn name(src: &Path) -> Option<&str> {

@@ -23,29 +23,60 @@ struct {
 	__type(value, u32);
 } preload_turns SEC(".maps");
 
-static u32 llc_node(u32 llc)
-{
-	return preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].node;
-}
-
 static s32 nth_other_llc(s32 cpu, u32 nth)
 {
 	return (cpu_llc_id(cpu) + 1 + nth) % (nr_llcs() ?: 1);
 }
 
-/* First round the LLCs of the own node, then, if there are any, round the others. */
+#define NO_LOAD (~0ULL)
+
+/*
+ * The nearer the LLC in @nth place from @llc, and the more tasks wait in its queue,
+ * the less; its index is in the low bits.
+ */
+__noinline u64 near_load(u32 llc, u32 nth)
+{
+	u64 other = llc_near(llc, nth);
+	s32 queued;
+
+	if (!llc_has_waiting(other))
+		return NO_LOAD;
+	queued = scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LLC(other));
+	return (u64)llc_near_level(llc, nth) << 48 | (u64)(~queued & 0x7fffffff) << 16 | other;
+}
+
+/*
+ * The LLC with the most waiting tasks, of the nearest that have any; negative if none
+ * of those that are known by their distance has.
+ */
+__noinline s32 busiest_near(s32 cpu)
+{
+	u32 own = cpu_llc_id(cpu), nth;
+	u64 least = NO_LOAD, load;
+
+	bpf_for(nth, 0, nr_near()) {
+		load = near_load(own, nth);
+		if (load < least)
+			least = load;
+	}
+	return least == NO_LOAD ? -1 : (s32)(least & 0xffff);
+}
+
 s32 dfl_steal_llc(s32 cpu, u32 nth)
 {
-	u32 others = nr_llcs() - 1, rounds = preload_topology.nr_nodes > 1 ? 2 : 1;
-	s32 llc;
+	u32 near = nr_near();
+	s32 busiest;
 
 	preload_count_dfl(HOOK_STEAL_LLC);
-	if (nth >= others * rounds)
-		return -1;
-	llc = nth_other_llc(cpu, nth % others);
-	if (rounds > 1 && (nth < others) != (llc_node(llc) == cpu_node_id(cpu)))
-		return cpu_llc_id(cpu);
-	return llc;
+	if (!nth) {
+		busiest = busiest_near(cpu);
+		return busiest >= 0 ? busiest : cpu_llc_id(cpu);
+	}
+	nth--;
+	if (nth < near)
+		return llc_near(cpu_llc_id(cpu), nth);
+	/* A machine with more of them: the others in a ring. */
+	return nth < nr_llcs() ? nth_other_llc(cpu, nth) : -1;
 }
 
 s32 __weak hook_steal_llc(s32 cpu, u32 nth)

@@ -12,14 +12,32 @@ char _license[] SEC("license") = "GPL";
  */
 #define SHORT_TURN_NS (20 * NSEC_PER_USEC)
 
+/* RT, deadline and interrupts use a quarter of a CPU: of 1024, on average lately. */
+#define PRESSURE_MAX 256
+
+/* These averages stand still while a CPU idles; then they say nothing. */
+#define PRESSURE_STALE_NS (50 * NSEC_PER_MSEC)
+
+/* Nodes without an idle CPU that a wakeup looks at, one LLC after the other. */
+#define NR_FAR_LLCS 8
+
 /* Not in BTF. */
 #define PF_EXITING 0x00000004
 
 extern const struct rq runqueues __ksym __weak;
 
 /* Parts of the search: functions of their own, so that they are verified once. */
-s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool prev_idle, bool fork);
-s32 pick_sync(s32 prev_cpu);
+s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool fork);
+s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu);
+s32 pick_far(s32 prev_cpu);
+s32 pick_in_llc(u32 llc);
+bool is_pressed(s32 cpu);
+s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, s32 pressed);
+
+/* Not on every kernel. */
+struct rq___irq {
+	struct sched_avg avg_irq;
+};
 
 bool dfl_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu)
 {
@@ -37,25 +55,55 @@ static bool has_smt(void)
 	return preload_topology.nr_cores < preload_topology.nr_online;
 }
 
-/* Is @cpu, which is idle, alone in its core, or are its siblings idle too? */
+static bool none_is_idle(void)
+{
+	const struct cpumask *idle = scx_bpf_get_idle_cpumask();
+	bool none = bpf_cpumask_empty(idle);
+
+	scx_bpf_put_idle_cpumask(idle);
+	return none;
+}
+
+/* Are @cpu and its siblings, if it has any, idle? */
 static bool core_is_idle(s32 cpu)
 {
-	const struct cpumask *cores;
-	bool idle;
+	const struct cpumask *cores = scx_bpf_get_idle_smtmask();
+	bool idle = bpf_cpumask_test_cpu(cpu, cores);
 
-	if (!has_smt())
-		return true;
-	cores = scx_bpf_get_idle_smtmask();
-	idle = bpf_cpumask_test_cpu(cpu, cores);
 	scx_bpf_put_idle_cpumask(cores);
 	return idle;
 }
 
-/* An idle core of @cpus, else an idle CPU, taken out of the idle masks. */
-static s32 pick_idle(const struct cpumask *cpus)
+/* Would a task on @cpu, which is idle, often have to wait for RT or interrupts? */
+__noinline bool is_pressed(s32 cpu)
 {
+	const struct rq *rq = NULL;
+	u64 used;
+
+	if (bpf_ksym_exists(&runqueues))
+		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	if (!rq)
+		return false;
+	used = rq->avg_rt.util_avg + rq->avg_dl.util_avg;
+	if (bpf_core_field_exists(struct rq___irq, avg_irq))
+		used += ((const struct rq___irq *)rq)->avg_irq.util_avg;
+	return used >= PRESSURE_MAX && scx_bpf_now() - rq->clock < PRESSURE_STALE_NS;
+}
+
+/* Does @p, which wakes up, do more at a time than the speed of its CPU is good for? */
+static bool takes_long(struct task_struct *p)
+{
+	return p->scx.slice < slice_ns / 2;
+}
+
+/* An idle core of @llc, else an idle CPU, taken out of the idle masks. */
+__noinline s32 pick_in_llc(u32 llc)
+{
+	const struct cpumask *cpus = llc_cpumask(llc);
 	s32 cpu = -1;
 
+	if (!cpus)
+		return -1;
 	if (has_smt())
 		cpu = scx_bpf_pick_idle_cpu(cpus, PRELOAD_PICK_IDLE_CORE);
 	return cpu >= 0 ? cpu : scx_bpf_pick_idle_cpu(cpus, 0);
@@ -89,8 +137,7 @@ static bool runs_anywhere(struct task_struct *p)
  * sibling in this one. It also combines masks, for a task with an affinity. Its
  * WAKE_SYNC rule is left out, as that puts the task behind a waker of any length.
  */
-__noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool prev_idle,
-			 bool fork)
+__noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool fork)
 {
 	const struct cpumask *llc = llc_cpumask(cpu_llc_id(prev_cpu));
 	s32 cpu = -1;
@@ -112,67 +159,115 @@ __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool
 		if (hook_leave_llc(p, prev_cpu))
 			goto anywhere;
 	}
-	if (prev_idle && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
+	if (scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 		return prev_cpu;
 	cpu = scx_bpf_pick_idle_cpu(llc, 0);
+	if (cpu < 0 && preload_topology.nr_nodes > 2)
+		cpu = pick_far(prev_cpu);
 anywhere:
 	return cpu >= 0 ? cpu : preload_select_cpu_and(p, prev_cpu, 0, p->cpus_ptr, 0);
 }
 
 /*
- * For a wakeup whose waker is about to sleep and is the only task on this CPU: the
- * CPU itself, if it will be free before another could be woken, or an idle one of
- * the waker's LLC, where what the waker wrote is in the cache.
+ * The kernel's search knows one node and all nodes. Where there are more than two,
+ * LLCs of near nodes come before far ones.
  */
-__noinline s32 pick_sync(s32 prev_cpu)
+__noinline s32 pick_far(s32 prev_cpu)
 {
-	const struct cpumask *llc;
+	u32 nth, nr = nr_near(), own = cpu_llc_id(prev_cpu);
+	s32 cpu = -1;
+
+	bpf_for(nth, 0, min(nr, NR_FAR_LLCS)) {
+		cpu = pick_in_llc(llc_near(own, nth));
+		if (cpu >= 0)
+			break;
+	}
+	return cpu;
+}
+
+/*
+ * Another idle CPU than @pressed, if there is one, which then goes back to those
+ * that are idle.
+ */
+__noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, s32 pressed)
+{
+	s32 cpu = pick_near(p, prev_cpu, false);
+
+	if (cpu < 0)
+		return pressed;
+	if (is_pressed(cpu)) {
+		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_IDLE);
+		return pressed;
+	}
+	scx_bpf_kick_cpu(pressed, PRELOAD_KICK_IDLE);
+	preload_count_rare(leave_pressed);
+	return cpu;
+}
+
+/*
+ * For a wakeup whose waker is about to sleep and is the only task on this CPU: the
+ * CPU itself, if it will be free before another could be woken and these two wake
+ * each other only, or an idle one of the waker's LLC, where what the waker wrote is
+ * in the cache, if it wakes this task only. One that many wake would be drawn from
+ * CPU to CPU, and would itself be in the way of those that it wakes.
+ */
+__noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
+{
+	u32 waker_llc = this_cpu_llc_id(), bond;
 	const struct rq *rq = NULL;
-	u32 waker_llc;
+	bool yields, elsewhere;
 
 	if (bpf_ksym_exists(&runqueues))
 		rq = bpf_this_cpu_ptr(&runqueues);
 	if (!rq || rq->nr_running != 1)
 		return -1;
-	if (waker_yields(rq))
-		return bpf_get_smp_processor_id();
-	waker_llc = this_cpu_llc_id();
-	if (waker_llc == cpu_llc_id(prev_cpu))
+	yields = waker_yields(rq);
+	elsewhere = waker_llc != cpu_llc_id(prev_cpu);
+	if (!yields && !elsewhere)
 		return -1;
-	llc = llc_cpumask(waker_llc);
-	return llc ? pick_idle(llc) : -1;
+	bond = task_bond(p);
+	if (yields && bond == BOND_MUTUAL)
+		return bpf_get_smp_processor_id();
+	if (!elsewhere || bond == BOND_NONE)
+		return -1;
+	return pick_in_llc(waker_llc);
 }
 
 /*
  * Two cases have to be fast: a machine with idle CPUs, where prev_cpu is nearly
- * always one of them, and one without any, where all that is due is a look at
- * the idle mask.
+ * always one of them, and one without any, where tasks wait already and all that is
+ * due is a look at the idle mask.
  */
 s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
-	bool prev_idle, none;
-	const struct cpumask *idle;
+	bool core_idle;
 	s32 cpu;
 
 	preload_count_dfl(HOOK_PICK_IDLE_CPU);
 
-	idle = scx_bpf_get_idle_cpumask();
-	prev_idle = bpf_cpumask_test_cpu(prev_cpu, idle);
-	none = !prev_idle && bpf_cpumask_empty(idle);
-	scx_bpf_put_idle_cpumask(idle);
-
-	if (none)
+	/* Where tasks wait already it is not worth a look at prev_cpu. */
+	core_idle = !llc_has_waiting(cpu_llc_id(prev_cpu)) && core_is_idle(prev_cpu);
+	if (!core_idle && none_is_idle())
 		return -1;
 	if (!runs_anywhere(p))
-		return pick_near(p, prev_cpu, false, false);
+		return pick_near(p, prev_cpu, false);
 	if (wake_flags & PRELOAD_WAKE_SYNC) {
-		cpu = pick_sync(prev_cpu);
+		cpu = pick_sync(p, prev_cpu);
 		if (cpu >= 0)
 			return cpu;
 	}
-	if (prev_idle && core_is_idle(prev_cpu) && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
-		return prev_cpu;
-	return pick_near(p, prev_cpu, prev_idle, wake_flags & PRELOAD_WAKE_FORK);
+	if (preload_topology.nr_fast && (wake_flags & PRELOAD_WAKE_FORK || takes_long(p))) {
+		const struct cpumask *fast = fast_cpumask();
+
+		cpu = fast ? preload_select_cpu_and(p, prev_cpu, 0, fast, 0) : -1;
+		if (cpu >= 0)
+			return cpu;
+	}
+	if (core_idle && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
+		cpu = prev_cpu;
+	else
+		cpu = pick_near(p, prev_cpu, wake_flags & PRELOAD_WAKE_FORK);
+	return cpu >= 0 && is_pressed(cpu) ? pick_unpressed(p, prev_cpu, cpu) : cpu;
 }
 
 s32 __weak hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)

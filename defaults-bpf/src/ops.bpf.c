@@ -31,9 +31,14 @@ s32 __weak BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cp
 	if (cpu < 0)
 		return prev_cpu;
 
-	/* The local queue of the CPU returned, and thus no enqueue and no dispatch. */
+	/*
+	 * The local queue of the CPU returned, and thus no enqueue and no dispatch. If
+	 * RT takes the CPU first, or later, the task is queued anew; not if it waits for
+	 * the one that woke it up.
+	 */
 	preload_count(wakeup_idle);
-	preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu), 0);
+	preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu),
+			   cpu == bpf_get_smp_processor_id() ? 0 : PRELOAD_ENQ_IMMED);
 	return cpu;
 }
 
@@ -105,14 +110,15 @@ void __weak BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags
 	}
 }
 
+/* If RT takes the CPU, now or later, the task is queued anew: others may take it. */
 static bool move_from_llc(u32 llc)
 {
-	return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc));
+	return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc), PRELOAD_ENQ_IMMED);
 }
 
 static bool move_from_cpu(s32 cpu)
 {
-	if (!preload_dsq_move_to_local(PRELOAD_DSQ_CPU(cpu)))
+	if (!preload_dsq_move_to_local(PRELOAD_DSQ_CPU(cpu), 0))
 		return false;
 	preload_count_rare(dispatch_cpu);
 	return true;
@@ -138,7 +144,7 @@ __noinline void look_here(s32 cpu, struct next *next __arg_nonnull)
 	next->llc = llc;
 	next->any = next->pinned = false;
 	if (!earlier_head(PRELOAD_DSQ_LLC(llc), next) && llc_has_waiting(llc))
-		llc_drained(llc);
+		__sync_fetch_and_and(&preload_waiting, ~llc_bit(llc));
 	if (has_pinned(cpu) && earlier_head(PRELOAD_DSQ_CPU(cpu), next))
 		next->pinned = true;
 }
@@ -236,6 +242,11 @@ void __weak BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 	u32 turn;
 
 	look_here(cpu, &next);
+	if (!runnable && !next.any) {
+		if (preload_waiting & ~llc_bit(cpu_llc_id(cpu)))
+			newidle(cpu);
+		return;
+	}
 	turn = balance_turn();
 	if (turn) {
 		if (dispatch_overdue(cpu))
@@ -251,8 +262,14 @@ void __weak BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 		if (take(cpu, &next))
 			return;
 	}
-	if (!runnable && nr_llcs() > 1)
+	if (!runnable)
 		newidle(cpu);
+}
+
+/* What has to be known of a CPU or a cgroup and is not worth a look at each switch. */
+void __weak BPF_STRUCT_OPS(preload_tick, struct task_struct *p)
+{
+	account_group(p, power_tick(scx_bpf_task_cpu(p)));
 }
 
 s32 __weak BPF_STRUCT_OPS_SLEEPABLE(preload_init_task, struct task_struct *p,
@@ -310,6 +327,7 @@ struct sched_ext_ops preload_ops = {
 	.select_cpu = (void *)preload_select_cpu,
 	.enqueue = (void *)preload_enqueue,
 	.dispatch = (void *)preload_dispatch,
+	.tick = (void *)preload_tick,
 	.init_task = (void *)preload_init_task,
 	.cpu_online = (void *)preload_cpu_online,
 	.cpu_offline = (void *)preload_cpu_offline,

@@ -21,14 +21,22 @@ const volatile u64 slice_ns = 5 * NSEC_PER_MSEC;
 /* How far a task that did not sleep may be from the clock, in its slices. */
 #define LAG_SLICES 40
 
+/* Tasks that woke up only each other so many times in a row are partners. */
+#define PARTNER_WAKES 8
+
 /* Not in BTF: the kernel's priorities below it are RT and deadline. */
 #define MAX_RT_PRIO 100
 
 extern const struct rq runqueues __ksym __weak;
 
+u64 preload_waiting __attribute__((aligned(64)));
+
 struct task_data {
 	u64 vtime; /* virtual time used, ns */
 	u64 charged; /* sum_exec_runtime up to which it is charged, ns */
+	u64 accounted; /* what it had run and waited when its cgroup was told, ns */
+	u32 wakee; /* the task that it woke up last, when it was about to sleep */
+	u32 wakes; /* how many times in a row it was that one */
 };
 
 struct {
@@ -150,8 +158,30 @@ u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 	return slice_ns;
 }
 
-/* Charge @p for what it has used on @cpu since the last time. */
-static void charge(struct task_struct *p, struct task_data *data, s32 cpu)
+/*
+ * What is kept of @p, or NULL. Its account begins at the first call, when it has to
+ * wait or a tick finds it in a cgroup: most tasks of a shell script never do. For
+ * what it ran until then it pays up to one slice.
+ */
+static struct task_data *task_data(struct task_struct *p)
+{
+	u64 used = p->se.sum_exec_runtime;
+	struct task_data *data, start = {
+		.vtime = p->scx.dsq_vtime,
+		.charged = used < slice_ns ? 0 : used - slice_ns,
+	};
+
+	data = bpf_task_storage_get(&preload_tasks, p, &start, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!data)
+		preload_count_rare(no_storage);
+	return data;
+}
+
+/*
+ * Charge @p for what it has used on @cpu since the last time; in a cgroup it costs
+ * @scale.
+ */
+static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 scale)
 {
 	u64 used = p->se.sum_exec_runtime - data->charged, virtual;
 
@@ -167,14 +197,66 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu)
 		preload_count_rare(hooks[HOOK_TASK_CHARGE].bad);
 		virtual = used;
 	}
-	data->vtime += virtual;
+	data->vtime += virtual * scale / PRELOAD_CGROUP_ONE;
+}
+
+/*
+ * Are @p and the current task, which wakes it up and is about to sleep, a pair? Not
+ * if one of them wakes many. The kernel's relative is wake_wide() in
+ * kernel/sched/fair.c.
+ */
+u32 task_bond(struct task_struct *p __arg_trusted)
+{
+	struct task_struct *waker = bpf_get_current_task_btf();
+	struct task_data *of_waker, *of_wakee;
+
+	/* Who has not slept often has not done this often, and needs no account yet. */
+	if (waker->nvcsw < 4 * PARTNER_WAKES)
+		return BOND_NONE;
+	of_waker = task_data(waker);
+	if (!of_waker)
+		return BOND_NONE;
+	if (of_waker->wakee != p->pid) {
+		of_waker->wakee = p->pid;
+		of_waker->wakes = 0;
+	}
+	if (of_waker->wakes < PARTNER_WAKES) {
+		of_waker->wakes++;
+		return BOND_NONE;
+	}
+	of_wakee = bpf_task_storage_get(&preload_tasks, p, NULL, 0);
+	if (!of_wakee || !of_wakee->wakee)
+		return BOND_ONE_WAY;
+	if (of_wakee->wakes < PARTNER_WAKES)
+		return BOND_NONE;
+	return of_wakee->wakee == waker->pid ? BOND_MUTUAL : BOND_ONE_WAY;
+}
+
+/*
+ * A tick found @p running. Tell its cgroup what it has run and waited since it was
+ * last found, or @least if that is more: a task that runs for less than a tick is
+ * not found each time.
+ */
+void account_group(struct task_struct *p __arg_trusted, u64 least)
+{
+	struct task_data *data;
+	u64 now, ns;
+
+	if (!in_group(p))
+		return;
+	data = task_data(p);
+	if (!data)
+		return;
+	now = p->se.sum_exec_runtime + p->sched_info.run_delay;
+	ns = data->accounted ? now - data->accounted : 0;
+	data->accounted = now;
+	if (ns > PRELOAD_SLICE_MAX_NS)
+		ns = PRELOAD_SLICE_MAX_NS;
+	group_account(p, ns > least ? ns : least);
 }
 
 /*
  * Charge @p and give its place in the queue near @cpu.
- *
- * Its account begins here, the first time that it has to wait: most tasks of a
- * shell script never do. For what it ran until then it pays up to one slice.
  *
  * Its virtual time is kept near the clock. A sleeper that ran on idle CPUs was
  * never charged; charged for all of it now, it would wait until the others have
@@ -183,24 +265,18 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu)
  */
 u64 task_key(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags)
 {
-	u64 clock = llc_of(cpu)->clock, earliest, latest, key;
-	u64 used = p->se.sum_exec_runtime;
-	struct task_data start = {
-		.vtime = p->scx.dsq_vtime,
-		.charged = used < slice_ns ? 0 : used - slice_ns,
-	};
+	u64 clock = llc_of(cpu)->clock, earliest, latest, key, scale;
+	struct task_data *data = task_data(p);
 	u32 weight = p->scx.weight ?: 1;
-	struct task_data *data;
 
-	data = bpf_task_storage_get(&preload_tasks, p, &start, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!data) {
-		preload_count_rare(no_storage);
+	if (!data)
 		return clock;
-	}
 
-	charge(p, data, cpu);
+	scale = group_scale(p);
+	charge(p, data, cpu, scale);
 	earliest = clock - LAG_SLICES * slice;
-	latest = clock + (enq_flags & PRELOAD_ENQ_WAKEUP ? 2 : LAG_SLICES) * slice * 100 / weight;
+	latest = clock + (enq_flags & PRELOAD_ENQ_WAKEUP ? 2 : LAG_SLICES) * slice * 100 / weight *
+				 scale / PRELOAD_CGROUP_ONE;
 	if (vtime_before(data->vtime, earliest))
 		data->vtime = earliest;
 	else if (vtime_before(latest, data->vtime))
@@ -310,7 +386,7 @@ void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 		llc = task_llc(p, cpu);
 		dsq = PRELOAD_DSQ_LLC(llc);
 		if (!llc_has_waiting(llc))
-			preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].waiting = 1;
+			__sync_fetch_and_or(&preload_waiting, llc_bit(llc));
 	}
 	preload_dsq_insert_vtime(p, dsq, slice, key, enq_flags);
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fill the tables of include/scx_preload/topology.bpf.h from the kernel's
- * per-CPU data: sd_llc_id, the lowest rq->sd, the CPU's node and capacity.
+ * per-CPU data: sd_llc_id, the domains from rq->sd up, the CPU's node, capacity
+ * and priority.
  */
 #include "vmlinux.h"
 
@@ -12,10 +13,14 @@ char _license[] SEC("license") = "GPL";
 struct preload_cpu preload_cpus[PRELOAD_MAX_CPUS];
 struct preload_llc preload_llcs[PRELOAD_MAX_LLCS];
 struct preload_topology preload_topology;
+u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 struct preload_llc_masks preload_llc_masks SEC(".maps");
 
 /* The most CPUs in an SMT core: POWER's. */
 #define SMT_MAX 8
+
+/* More than a machine has: threads, cluster, LLC, package, some of NUMA. */
+#define DOMAINS_MAX 16
 
 /*
  * Dense index + 1 of each LLC id that the kernel has used. From 7.x on its ids
@@ -24,6 +29,7 @@ struct preload_llc_masks preload_llc_masks SEC(".maps");
 static u16 llc_of_kernel_id[PRELOAD_MAX_CPUS];
 
 extern const int sd_llc_id __ksym __weak;
+extern const int sched_core_priority __ksym __weak;
 extern const struct rq runqueues __ksym __weak;
 
 u64 dfl_cpu_capacity(s32 cpu)
@@ -47,6 +53,33 @@ __noinline u16 bounded_capacity(s32 cpu)
 		return capacity;
 	preload_count_rare(hooks[HOOK_CPU_CAPACITY].bad);
 	return 1024;
+}
+
+s32 dfl_cpu_priority(s32 cpu)
+{
+	const int *priority = NULL;
+
+	preload_count_dfl(HOOK_CPU_PRIORITY);
+	if (bpf_ksym_exists(&sched_core_priority))
+		priority = bpf_per_cpu_ptr(&sched_core_priority, cpu);
+	return priority && *priority > 0 ? *priority : 0;
+}
+
+s32 __weak hook_cpu_priority(s32 cpu)
+{
+	return dfl_cpu_priority(cpu);
+}
+
+__noinline u16 bounded_priority(s32 cpu)
+{
+	s32 priority;
+
+	preload_count_rare(hooks[HOOK_CPU_PRIORITY].calls);
+	priority = hook_cpu_priority(cpu);
+	if (priority >= 0 && priority <= 65535)
+		return priority;
+	preload_count_rare(hooks[HOOK_CPU_PRIORITY].bad);
+	return 0;
 }
 
 /* A kernel without scheduling domains (one CPU, or very early) has one LLC. */
@@ -75,34 +108,53 @@ u32 llc_index(s32 cpu)
 	return index;
 }
 
-/*
- * First CPU of the SMT core, from the span of the lowest scheduling domain. That
- * is known by its name, as the values of the SD_* flags are not in BTF and move
- * between versions. Nor is the span: it is the mask right behind the struct.
- */
-s32 core_of(s32 cpu)
+static s32 llc_cpu(u32 llc)
 {
-	const struct sched_domain *sd;
-	const unsigned long *span;
+	return preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].cpu;
+}
+
+/* The lowest scheduling domain of @cpu, or NULL. */
+static const struct sched_domain *lowest_domain(s32 cpu)
+{
 	const struct rq *rq = NULL;
-	char name[4] = {};
-	u32 word;
 
 	if (bpf_ksym_exists(&runqueues))
 		rq = bpf_per_cpu_ptr(&runqueues, cpu);
-	if (!rq)
-		return cpu;
-	sd = rq->sd;
+	return rq ? rq->sd : NULL;
+}
+
+/*
+ * 64 CPUs of the span of @sd. BTF has no member for that on every kernel: it is the
+ * mask right behind the struct.
+ */
+static u64 span_word(const struct sched_domain *sd, u32 word)
+{
+	u64 bits = 0;
+
+	bpf_probe_read_kernel(&bits, sizeof(bits),
+			      (void *)sd + bpf_core_type_size(struct sched_domain) +
+				      word * sizeof(bits));
+	return bits;
+}
+
+/*
+ * First CPU of the SMT core, from the span of the lowest scheduling domain. That
+ * is known by its name, as the values of the SD_* flags are not in BTF and move
+ * between versions.
+ */
+s32 core_of(s32 cpu)
+{
+	const struct sched_domain *sd = lowest_domain(cpu);
+	char name[4] = {};
+	u32 word;
+
 	if (!sd || bpf_probe_read_kernel(name, sizeof(name), sd->name) ||
 	    __builtin_memcmp(name, "SMT", sizeof(name)))
 		return cpu;
 
-	span = (void *)sd + bpf_core_type_size(struct sched_domain);
 	bpf_for(word, 0, (preload_topology.nr_cpu_ids + 63) / 64) {
-		u64 bits = 0;
+		u64 bits = span_word(sd, word);
 
-		if (bpf_probe_read_kernel(&bits, sizeof(bits), span + word))
-			break;
 		if (bits)
 			return word * 64 + __builtin_ctzll(bits);
 	}
@@ -147,6 +199,9 @@ __noinline void leave_llc(s32 cpu)
 	preload_topology.nr_online--;
 	preload_llcs[cpu_llc_id(cpu)].nr_cpus--;
 	llc_mask_set(cpu_llc_id(cpu), cpu, false);
+	if (c->fast)
+		llc_mask_set(PRELOAD_MAX_LLCS, cpu, false);
+	c->fast = 0;
 }
 
 /*
@@ -196,6 +251,7 @@ __noinline s32 topology_add_cpu(s32 cpu)
 
 	c->llc = llc_index(cpu);
 	c->capacity = bounded_capacity(cpu);
+	c->priority = bounded_priority(cpu);
 	c->core = core_of(cpu);
 	first = &preload_cpus[c->core & (PRELOAD_MAX_CPUS - 1)];
 	if (first != c) {
@@ -204,15 +260,81 @@ __noinline s32 topology_add_cpu(s32 cpu)
 	} else {
 		t->nr_cores++;
 	}
-	if (c->node >= t->nr_nodes)
-		t->nr_nodes = c->node + 1;
+	t->nr_nodes = max(t->nr_nodes, c->node + 1);
+	t->capacity_max = max(t->capacity_max, c->capacity);
+	t->priority_max = max(t->priority_max, c->priority);
+	t->priority_min = min(t->priority_min, c->priority);
 	l = &preload_llcs[cpu_llc_id(cpu)];
 	l->nr_cpus++;
 	l->node = c->node;
+	l->cpu = cpu;
 	llc_mask_set(cpu_llc_id(cpu), cpu, true);
 	c->online = 1;
 	t->nr_online++;
 	return create_queues(cpu);
+}
+
+/*
+ * Number of the lowest scheduling domain of @cpu that has @other too, as the kernel
+ * balances over the nearest first. Domains of NUMA nodes go by their distance.
+ */
+__noinline u32 topology_distance(s32 cpu, u32 other)
+{
+	const struct sched_domain *sd = lowest_domain(cpu);
+	u32 level;
+
+	bpf_for(level, 0, DOMAINS_MAX) {
+		if (!sd || span_word(sd, other / 64) & (1ULL << (other % 64)))
+			return level;
+		sd = sd->parent;
+	}
+	return level;
+}
+
+/* Put @other behind those that are as near to @llc or nearer. */
+__noinline void topology_add_near(u32 llc, u32 other, u32 level)
+{
+	struct preload_llc *l = &preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)];
+
+	if (l->nr_near < PRELOAD_NR_NEAR)
+		*near_entry(llc, l->nr_near) = level << 16 | other;
+	l->nr_near++;
+}
+
+/* List the other LLCs by distance from that of @cpu, those of one distance in a ring. */
+__noinline void topology_sort_near(s32 cpu)
+{
+	u32 level, nth, llc = cpu_llc_id(cpu);
+
+	preload_llcs[llc].nr_near = 0;
+	bpf_for(level, 0, DOMAINS_MAX + 1) {
+		bpf_for(nth, 1, nr_llcs()) {
+			u32 other = (llc + nth) % (nr_llcs() ?: 1);
+
+			if (topology_distance(cpu, llc_cpu(other)) == level)
+				topology_add_near(llc, other, level);
+		}
+		if (preload_llcs[llc].nr_near >= nr_near())
+			break;
+	}
+}
+
+/*
+ * What can be said of @cpu when all are known: is it one of the fast ones, which
+ * LLCs are near its own.
+ */
+__noinline void topology_finish_cpu(s32 cpu)
+{
+	struct preload_topology *t = &preload_topology;
+	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+	u32 spread = t->priority_max - t->priority_min;
+
+	c->fast = c->capacity >= t->capacity_max - t->capacity_max / 8 &&
+		  c->priority >= t->priority_max - spread / 4;
+	llc_mask_set(PRELOAD_MAX_LLCS, cpu, c->fast);
+	t->nr_fast += c->fast;
+	if (llc_cpu(cpu_llc_id(cpu)) == cpu)
+		topology_sort_near(cpu);
 }
 
 /*
@@ -235,13 +357,21 @@ s32 topology_refresh(void)
 	bpf_for(cpu, 0, t->nr_cpu_ids) {
 		topology_reset_cpu(cpu);
 	}
-	t->nr_cores = 0;
+	t->nr_cores = t->nr_fast = 0;
+	t->capacity_max = t->priority_max = 0;
+	t->priority_min = ~0U;
 	bpf_for(cpu, 0, t->nr_cpu_ids) {
 		if (bpf_cpumask_test_cpu(cpu, online))
 			err = topology_add_cpu(cpu) ?: err;
 	}
 	if (!t->nr_llcs)
 		t->nr_llcs = 1;
+	bpf_for(cpu, 0, t->nr_cpu_ids) {
+		if (bpf_cpumask_test_cpu(cpu, online))
+			topology_finish_cpu(cpu);
+	}
+	if (t->nr_fast == t->nr_online)
+		t->nr_fast = 0;
 	scx_bpf_put_cpumask(possible);
 	scx_bpf_put_cpumask(online);
 	return err;

@@ -39,6 +39,9 @@
 #ifndef __arg_trusted
 #define __arg_trusted __attribute__((btf_decl_tag("arg:trusted")))
 #endif
+#ifndef __arg_untrusted
+#define __arg_untrusted __attribute__((btf_decl_tag("arg:untrusted")))
+#endif
 #ifndef __arg_nonnull
 #define __arg_nonnull __attribute__((btf_decl_tag("arg:nonnull")))
 #endif
@@ -66,6 +69,8 @@ enum preload_hook {
 	HOOK_STEAL_LLC,
 	HOOK_BALANCE_LLC,
 	HOOK_CPU_CAPACITY,
+	HOOK_CPU_PRIORITY,
+	HOOK_CPU_PERF,
 	HOOK_INIT,
 	HOOK_EXIT,
 	HOOK_INIT_TASK,
@@ -92,9 +97,12 @@ enum preload_hook {
  * queued. A CPU that does not exist or that @p may not use counts as bad and
  * as none.
  * Default: dfl_pick_idle_cpu(): prev_cpu if its whole core is idle; within its LLC
- * a whole idle core, then prev_cpu, then any idle CPU; then the same in its node
- * and everywhere. A waker about to sleep (SCX_WAKE_SYNC) in another LLC draws the
- * task to an idle CPU of its own.
+ * a whole idle core, then prev_cpu, then any idle CPU; then the same in its node,
+ * in the LLCs of other nodes by distance, and everywhere. A waker about to sleep
+ * (SCX_WAKE_SYNC) in another LLC draws the task to an idle CPU of its own. Where
+ * CPUs differ, a new task and one that used half a slice or more before it slept
+ * look among the fast ones first. A CPU that RT, deadline or interrupts keep busy
+ * for a quarter of its time is left for another one.
  * Kernel: select_idle_sibling() in kernel/sched/fair.c; scx_select_cpu_dfl() in
  * kernel/sched/ext/idle.c.
  */
@@ -185,7 +193,8 @@ u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u6
  * that the task ran.
  * May call: nothing more.
  * Returns: virtual ns to add to the task's virtual time. More than
- * PRELOAD_VTIME_WINDOW_NS counts as bad; @used is charged.
+ * PRELOAD_VTIME_WINDOW_NS counts as bad; @used is charged. What the task's cgroup
+ * is to get (cpu.weight) is applied to the result.
  * Default: dfl_task_charge(): @used * 100 / weight, scaled by the CPU's
  * capacity, so that a slow CPU's time costs less.
  * Kernel: calc_delta_fair() in kernel/sched/fair.c.
@@ -220,8 +229,8 @@ bool dfl_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead);
  * Returns: LLC index to take a task from; the CPU's own for none this time;
  * negative ends the search and the CPU idles. An LLC that does not exist counts
  * as bad and ends the search.
- * Default: dfl_steal_llc(): the other LLCs of the CPU's node, those after its own
- * first, then those of other nodes.
+ * Default: dfl_steal_llc(): of the nearest LLCs with waiting tasks the one with
+ * the most; if it has none for this CPU, all by distance.
  * Kernel: sched_balance_newidle() in kernel/sched/fair.c.
  */
 s32 __preload_hook hook_steal_llc(s32 cpu, u32 nth);
@@ -259,6 +268,41 @@ s32 dfl_balance_llc(s32 cpu, u32 turn);
  */
 u64 __preload_hook hook_cpu_capacity(s32 cpu);
 u64 dfl_cpu_capacity(s32 cpu);
+
+/**
+ * hook_cpu_priority() - rank a CPU among those of the same capacity
+ * @cpu: the CPU
+ *
+ * When: as hook_cpu_capacity(). The answers are kept for cpu_priority() in
+ * topology.bpf.h.
+ * May call: nothing more.
+ * Returns: 0..65535; what counts is the order. Anything else counts as bad and
+ * becomes 0.
+ * Default: dfl_cpu_priority(): the kernel's, sched_core_priority, where firmware
+ * tells which cores boost highest (Intel ITMT, AMD preferred cores); else 0.
+ * Kernel: arch_asym_cpu_priority(), sched_asym_prefer() in kernel/sched/fair.c.
+ */
+s32 __preload_hook hook_cpu_priority(s32 cpu);
+s32 dfl_cpu_priority(s32 cpu);
+
+/**
+ * hook_cpu_perf() - choose how fast a CPU is to run
+ * @cpu: the CPU, which runs a task of this scheduler
+ * @util: part of its time that it was busy lately, at the speed that it had:
+ *	0..1024 (SCX_CPUPERF_ONE); half of it is older than 32 ms
+ *
+ * When: from ops.tick().
+ * May call: nothing more.
+ * Returns: performance target for cpufreq, 1..1024 of the CPU's own maximum. 0: leave
+ * it as it is. More counts as bad and becomes 1024.
+ * Default: dfl_cpu_perf(): @util while the CPU's governor is schedutil, which adds
+ * its own quarter of headroom; 0 with any other governor, or none, as these
+ * decide by themselves.
+ * Kernel: sugov_get_util() in kernel/sched/cpufreq_schedutil.c. It takes a CPU for
+ * fully busy while a sched_ext scheduler does not say otherwise.
+ */
+u32 __preload_hook hook_cpu_perf(s32 cpu, u32 util);
+u32 dfl_cpu_perf(s32 cpu, u32 util);
 
 /**
  * hook_init() - prepare an override's own data

@@ -15,6 +15,7 @@
 #define PRELOAD_ENQ_WAKEUP bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_WAKEUP)
 #define PRELOAD_ENQ_CPU_SELECTED bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_CPU_SELECTED)
 #define PRELOAD_ENQ_PREEMPT bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_PREEMPT)
+#define PRELOAD_ENQ_IMMED bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_IMMED)
 #define PRELOAD_WAKE_FORK bpf_core_enum_value(enum scx_wake_flags, SCX_WAKE_FORK)
 #define PRELOAD_WAKE_SYNC bpf_core_enum_value(enum scx_wake_flags, SCX_WAKE_SYNC)
 #define PRELOAD_PICK_IDLE_CORE bpf_core_enum_value(enum scx_pick_idle_cpu_flags, SCX_PICK_IDLE_CORE)
@@ -56,10 +57,10 @@ static __always_inline void preload_dsq_insert(struct task_struct *p, u64 dsq, u
 }
 
 /* 7.1: with flags. */
-static __always_inline bool preload_dsq_move_to_local(u64 dsq)
+static __always_inline bool preload_dsq_move_to_local(u64 dsq, u64 enq_flags)
 {
 	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local___v2___preload))
-		return scx_bpf_dsq_move_to_local___v2___preload(dsq, 0);
+		return scx_bpf_dsq_move_to_local___v2___preload(dsq, enq_flags);
 	return scx_bpf_dsq_move_to_local(dsq);
 }
 

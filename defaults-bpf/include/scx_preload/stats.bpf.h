@@ -30,6 +30,8 @@ struct preload_stats {
 	u64 newidle_steal; /* tasks that a newly idle CPU took from another LLC */
 	u64 balance_pull; /* tasks taken from another LLC because they were behind */
 	u64 kick_idle; /* idle CPUs woken for a queued task */
+	u64 leave_pressed; /* idle CPUs left for one that RT and interrupts use less */
+	u64 cpuperf_set; /* changes of a CPU's performance target */
 	u64 no_storage; /* a task's own data could not be allocated */
 	struct preload_hook_stats hooks[PRELOAD_NR_HOOKS];
 };

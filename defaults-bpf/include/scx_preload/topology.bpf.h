@@ -19,6 +19,8 @@
 /* Powers of two: an index is bounded by a mask, which the verifier follows. */
 #define PRELOAD_MAX_CPUS 8192
 #define PRELOAD_MAX_LLCS 1024
+/* Of each LLC the others are kept by distance, as many as this. */
+#define PRELOAD_NR_NEAR 32
 
 struct preload_cpu {
 	u16 llc; /* dense index of the LLC, from sd_llc_id */
@@ -26,6 +28,8 @@ struct preload_cpu {
 	u16 smt_next; /* next CPU of the core in a ring; itself without SMT */
 	u16 node; /* NUMA node */
 	u16 capacity; /* hook_cpu_capacity(): 1..1024 */
+	u16 priority; /* hook_cpu_priority() */
+	u16 fast; /* one of fast_cpumask() */
 	u16 online;
 	u16 pinned; /* its own queue may have tasks; written under its rq's lock */
 };
@@ -34,8 +38,9 @@ struct preload_llc {
 	u64 clock; /* virtual time of the queue, see dfl_task_vtime() */
 	u32 nr_cpus; /* online CPUs */
 	u32 node;
-	u32 waiting; /* its queue may have tasks, see llc_has_waiting() */
-	u32 __pad[11]; /* the clock is written by its own CPUs only: one line each */
+	u32 cpu; /* one of its online CPUs */
+	u32 nr_near; /* entries that near_entry() has had for it */
+	u32 __pad[10]; /* the clock is written by its own CPUs only: one line each */
 };
 
 struct preload_topology {
@@ -45,6 +50,10 @@ struct preload_topology {
 	u32 nr_cores; /* online */
 	u32 nr_online;
 	u32 nr_possible;
+	u32 nr_fast; /* CPUs of fast_cpumask(); 0 where all CPUs are alike */
+	u32 capacity_max; /* of those online, likewise the priorities */
+	u32 priority_max;
+	u32 priority_min;
 };
 
 struct preload_llc_mask {
@@ -53,7 +62,7 @@ struct preload_llc_mask {
 
 struct preload_llc_masks {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PRELOAD_MAX_LLCS);
+	__uint(max_entries, PRELOAD_MAX_LLCS + 1); /* the last is fast_cpumask() */
 	__type(key, u32);
 	__type(value, struct preload_llc_mask);
 };
@@ -61,6 +70,7 @@ struct preload_llc_masks {
 extern struct preload_cpu preload_cpus[PRELOAD_MAX_CPUS];
 extern struct preload_llc preload_llcs[PRELOAD_MAX_LLCS];
 extern struct preload_topology preload_topology;
+extern u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 extern struct preload_llc_masks preload_llc_masks SEC(".maps");
 
 /* Index of the LLC that @cpu belongs to, cpus_share_cache()'s notion of it. */
@@ -106,6 +116,12 @@ static __always_inline u32 cpu_capacity(s32 cpu)
 	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].capacity;
 }
 
+/* Rank among CPUs of one capacity, see hook_cpu_priority(). */
+static __always_inline u32 cpu_priority(s32 cpu)
+{
+	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].priority;
+}
+
 static __always_inline u32 nr_llcs(void)
 {
 	return preload_topology.nr_llcs;
@@ -122,6 +138,43 @@ static __always_inline const struct cpumask *llc_cpumask(u32 llc)
 	struct preload_llc_mask *mask = bpf_map_lookup_elem(&preload_llc_masks, &llc);
 
 	return mask && mask->cpus ? (const struct cpumask *)mask->cpus : NULL;
+}
+
+/*
+ * The CPUs that a task with much to do is best on: those with at least 7/8 of the
+ * greatest capacity, and of these the ones in the upper quarter of the priorities.
+ * NULL where all CPUs are alike. RCU-protected.
+ */
+static __always_inline const struct cpumask *fast_cpumask(void)
+{
+	return preload_topology.nr_fast ? llc_cpumask(PRELOAD_MAX_LLCS) : NULL;
+}
+
+/* Number of other LLCs that llc_near() knows. */
+static __always_inline u32 nr_near(void)
+{
+	u32 others = nr_llcs() - 1;
+
+	return others < PRELOAD_NR_NEAR ? others : PRELOAD_NR_NEAR;
+}
+
+/* Entry of the LLC in @nth place, 0..nr_near()-1, by distance from @llc. */
+static __always_inline u32 *near_entry(u32 llc, u32 nth)
+{
+	return &preload_near[(llc * PRELOAD_NR_NEAR + nth) &
+			     (PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR - 1)];
+}
+
+/* That LLC. */
+static __always_inline u32 llc_near(u32 llc, u32 nth)
+{
+	return *near_entry(llc, nth) & (PRELOAD_MAX_LLCS - 1);
+}
+
+/* How far it is: the number of the lowest scheduling domain that has both. */
+static __always_inline u32 llc_near_level(u32 llc, u32 nth)
+{
+	return *near_entry(llc, nth) >> 16;
 }
 
 #endif

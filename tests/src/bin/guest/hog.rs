@@ -3,6 +3,7 @@
 //! sleep and wake.
 
 use std::ffi::CString;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +13,7 @@ use nix::sys::wait::waitpid;
 use nix::time::clock_getcpuclockid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use crate::sys::read;
+use crate::sys::{become_realtime, read};
 
 /// A process of ours, killed when dropped.
 pub struct Hog(Pid);
@@ -29,6 +30,10 @@ pub struct Kind {
     pub cpus: &'static [usize],
     /// Nice level.
     pub nice: i32,
+    /// Whether it is a realtime task, which no sched_ext scheduler schedules.
+    pub realtime: bool,
+    /// The cgroup to be in, a path; that of its parent without one.
+    pub cgroup: &'static str,
     /// Run this long, then sleep this long, again and again; only run without.
     pub pattern: Option<(Duration, Duration)>,
 }
@@ -118,6 +123,13 @@ impl Kind {
             if done != 0 {
                 bail!("cannot set nice {}", self.nice);
             }
+        }
+        if self.realtime {
+            become_realtime()?;
+        }
+        if !self.cgroup.is_empty() {
+            fs::write(format!("{}/cgroup.procs", self.cgroup), "0")
+                .with_context(|| format!("cannot get into {}", self.cgroup))?;
         }
         if !self.cpus.is_empty() {
             allow(Pid::from_raw(0), self.cpus.iter().copied())?;

@@ -115,16 +115,50 @@ const TWO_NODES: &[&str] = &[
     "dist,src=0,dst=1,val=20",
 ];
 
+/// A last-level cache a node; 0 and 2 are near each other, 1 and 3 too.
+const FOUR_NODES: &[&str] = &[
+    "-object",
+    "memory-backend-ram,id=memory0,size=384M",
+    "-object",
+    "memory-backend-ram,id=memory1,size=384M",
+    "-object",
+    "memory-backend-ram,id=memory2,size=384M",
+    "-object",
+    "memory-backend-ram,id=memory3,size=384M",
+    "-numa",
+    "node,nodeid=0,cpus=0-1,memdev=memory0",
+    "-numa",
+    "node,nodeid=1,cpus=2-3,memdev=memory1",
+    "-numa",
+    "node,nodeid=2,cpus=4-5,memdev=memory2",
+    "-numa",
+    "node,nodeid=3,cpus=6-7,memdev=memory3",
+    "-numa",
+    "dist,src=0,dst=1,val=28",
+    "-numa",
+    "dist,src=0,dst=2,val=16",
+    "-numa",
+    "dist,src=0,dst=3,val=22",
+    "-numa",
+    "dist,src=1,dst=2,val=22",
+    "-numa",
+    "dist,src=1,dst=3,val=16",
+    "-numa",
+    "dist,src=2,dst=3,val=28",
+];
+
 pub const BOOTS: &[Boot] = &[
     tiny(
         "newest",
         Which::Newest,
-        &["smoke", "loader", "hooks", "sched", "hotplug", "topology"],
+        &[
+            "smoke", "loader", "hooks", "sched", "cgroup", "hotplug", "topology",
+        ],
     ),
     tiny(
         "other",
         Which::Other,
-        &["smoke", "loader", "hooks", "sched", "hotplug"],
+        &["smoke", "loader", "hooks", "sched", "cgroup", "hotplug"],
     ),
     shaped("one_cpu", Shape::new("1")),
     shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),
@@ -133,6 +167,13 @@ pub const BOOTS: &[Boot] = &[
         "two_nodes",
         Shape {
             args: TWO_NODES,
+            ..Shape::new("8,sockets=4,cores=2,threads=1")
+        },
+    ),
+    shaped(
+        "four_nodes",
+        Shape {
+            args: FOUR_NODES,
             ..Shape::new("8,sockets=4,cores=2,threads=1")
         },
     ),

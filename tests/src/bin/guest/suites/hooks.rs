@@ -3,6 +3,7 @@
 //! The overrides are those of `tests/fixtures/each_hook.bpf.c`.
 
 use std::fs;
+use std::ops::Range;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub const TESTS: &[Test] = tests![
     steal_llc,
     balance_llc,
     cpu_capacity,
+    cpu_priority,
+    cpu_perf,
     init,
     exit,
     init_task,
@@ -43,6 +46,8 @@ const FAVOURED: Kind = Kind {
     comm: "favoured",
     cpus: &[3],
     nice: 0,
+    realtime: false,
+    cgroup: "",
     pattern: None,
 };
 
@@ -344,6 +349,80 @@ fn cpu_capacity() -> Result<()> {
                 "CPU {cpu}: {seen}"
             );
         }
+        // Who has little to do stays where it is; who has much leaves slow CPUs.
+        let (short, long) = (looks_on(0..4, SHORT)?, looks_on(0..4, LONG)?);
+        println!("on fast CPUs: {short} of {LOOKS} with short turns, {long} with long ones");
+        ensure!(short < LOOKS / 4 && long > LOOKS * 3 / 4);
+        Ok(())
+    })
+}
+
+const LOOKS: usize = 40;
+const SHORT: Duration = Duration::from_micros(300);
+/// More than half a slice.
+const LONG: Duration = Duration::from_millis(8);
+
+/// How often one that sleeps after `turn`, and comes from CPU 5, is on one of `cpus`.
+fn looks_on(cpus: Range<usize>, turn: Duration) -> Result<usize> {
+    let pattern = Some((turn, Duration::from_millis(5)));
+    let task = Hog::start(Kind {
+        cpus: &[5],
+        pattern,
+        ..PLAIN
+    })?;
+    sleep(SECOND / 4);
+    task.allow(0..8)?;
+    sleep(SECOND / 4);
+    let mut hits = 0;
+    for _ in 0..LOOKS {
+        sleep(Duration::from_millis(11));
+        hits += usize::from(cpus.contains(&task.cpu()?));
+    }
+    Ok(hits)
+}
+
+/// CPU 2 is the best one: tasks with much to do gather there, one at a time.
+fn cpu_priority() -> Result<()> {
+    load(&[])?;
+    let with_defaults = looks_on(2..3, LONG)?;
+    ensure!(
+        with_defaults < LOOKS / 4,
+        "{with_defaults} of {LOOKS} looks on CPU 2 with the defaults"
+    );
+    in_both_orders("hook_cpu_priority", || {
+        let status = replaces_the_default("hook_cpu_priority")?;
+        ensure!(status["topology"]["nr_fast"] == 1, "{}", status["topology"]);
+        let hits = looks_on(2..3, LONG)?;
+        ensure!(hits > LOOKS * 3 / 4, "{hits} of {LOOKS} looks on CPU 2");
+        Ok(())
+    })
+}
+
+/// The override wants CPU 1 at 300, and reads back what the kernel made of it. There
+/// is no governor here, so that the default wants nothing.
+fn cpu_perf() -> Result<()> {
+    let busy = || -> Result<Value> {
+        let _hogs = Hog::start_many(8, Kind::default())?;
+        sleep(SECOND);
+        status()
+    };
+    load(&[])?;
+    let status = busy()?;
+    ensure!(hook(&status, "hook_cpu_perf", "calls")? > 100);
+    ensure!(counter(&status, "cpuperf_set")? == 0);
+    in_both_orders("hook_cpu_perf", || {
+        let status = busy()?;
+        replaces_the_default("hook_cpu_perf")?;
+        let variables = &status["variables"];
+        ensure!(variables["perf_target"] == 300, "{variables}");
+        let util = variables["util_max"].as_u64();
+        ensure!(
+            util.is_some_and(|util| util > 900 && util <= 1024),
+            "hogs make a utilisation of {util:?}"
+        );
+        // Once: what is as wanted already is not set again.
+        let sets = counter(&status, "cpuperf_set")?;
+        ensure!(sets == 1, "set {sets} times");
         Ok(())
     })
 }
@@ -427,6 +506,8 @@ fn bad_results_are_bounded() -> Result<()> {
         "steal_llc",
         "balance_llc",
         "cpu_capacity",
+        "cpu_priority",
+        "cpu_perf",
         "init_task",
     ] {
         let name = format!("hook_{name}");

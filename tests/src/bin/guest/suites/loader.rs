@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Test;
-use crate::preload::{OBJECTS, load, status, unload};
+use crate::preload::{OBJECTS, hook, load, status, unload};
 use crate::sys::{SCX_PRELOAD, end_with_sysrq, run, run_ok, scx_ops, scx_state};
 use crate::tests;
 
@@ -22,6 +24,7 @@ pub const TESTS: &[Test] = tests![
     sets_variables,
     refuses_bad_settings,
     refuses_what_is_not_an_object,
+    leaves_out_callbacks_that_the_kernel_lacks,
     refuses_what_the_verifier_refuses,
     refuses_when_an_override_cannot_start,
     gives_way_to_another_scheduler,
@@ -182,6 +185,17 @@ fn refuses_what_is_not_an_object() -> Result<()> {
         &["hook_init.bpf.o"],
     )?;
     disabled_and_unpinned()
+}
+
+/// `tick` by another name. The rest of the scheduler works.
+fn leaves_out_callbacks_that_the_kernel_lacks() -> Result<()> {
+    load(&["--object", &object("unknown_callback")])?;
+    sleep(Duration::from_millis(200));
+    let status = status()?;
+    ensure!(status["ours"] == true, "{}", status["kernel"]);
+    ensure!(hook(&status, "hook_pick_idle_cpu", "calls")? > 0);
+    ensure!(hook(&status, "hook_cpu_perf", "calls")? == 0);
+    unload()
 }
 
 fn refuses_what_the_verifier_refuses() -> Result<()> {

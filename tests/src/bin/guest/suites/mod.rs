@@ -3,6 +3,7 @@
 //! in the table's order.
 
 mod boot;
+mod cgroup;
 mod hooks;
 mod hotplug;
 mod loader;
@@ -35,6 +36,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("loader", loader::TESTS),
     ("hooks", hooks::TESTS),
     ("sched", sched::TESTS),
+    ("cgroup", cgroup::TESTS),
     ("hotplug", hotplug::TESTS),
     ("peers", peers::TESTS),
     ("topology", topology::TESTS),

@@ -25,6 +25,8 @@ pub const TESTS: &[Test] = tests![
     low_priority_does_not_starve,
     sleepers_run_beside_hogs,
     no_wait_without_end,
+    realtime_pushes_aside,
+    realtime_keeps_away,
     defaults_still_run,
 ];
 
@@ -276,6 +278,55 @@ fn no_wait_without_end() -> Result<()> {
         "{got} ms of 4 s, {overdue} times overdue"
     );
     load(&[])
+}
+
+/// A hog that is alone on its CPU until a realtime task takes it goes elsewhere at
+/// once, without waiting for the realtime task to let others run.
+fn realtime_pushes_aside() -> Result<()> {
+    load(&[])?;
+    let hog = [Hog::start(Kind::default())?];
+    sleep(SECOND / 2);
+    let cpu = hog[0].cpu()?;
+    let _realtime = Hog::start(Kind {
+        cpus: ONLY[cpu],
+        realtime: true,
+        ..Kind::default()
+    })?;
+    let got = shares(&hog, SECOND / 2)?[0];
+    println!("{got:.2?} of 0.5 s, from CPU {cpu} to {}", hog[0].cpu()?);
+    ensure!(got > SECOND * 2 / 5 && hog[0].cpu()? != cpu, "{got:.2?}");
+    Ok(())
+}
+
+/// CPU 3 is idle half of the time, and a realtime task's for the other half. A task
+/// that woke up there before does so no more.
+fn realtime_keeps_away() -> Result<()> {
+    load(&[])?;
+    let pattern = Some((Duration::from_millis(10), Duration::from_millis(10)));
+    let _realtime = Hog::start(Kind {
+        cpus: ONLY[3],
+        realtime: true,
+        pattern,
+        ..Kind::default()
+    })?;
+    let pattern = Some((Duration::from_micros(200), Duration::from_millis(3)));
+    let sleeper = Hog::start(Kind {
+        cpus: ONLY[3],
+        pattern,
+        ..Kind::default()
+    })?;
+    sleep(SECOND);
+    sleeper.allow(0..8)?;
+    sleep(SECOND / 2);
+    let mut there = 0;
+    for _ in 0..50 {
+        sleep(Duration::from_millis(7));
+        there += usize::from(sleeper.cpu()? == 3);
+    }
+    let left = counter(&status()?, "leave_pressed")?;
+    println!("on CPU 3 in {there} of 50 looks, {left} CPUs left");
+    ensure!(there < 10 && left > 0, "{there} of 50 looks, {left} left");
+    Ok(())
 }
 
 fn defaults_still_run() -> Result<()> {

@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = tests![
     two_hogs_a_cpu,
     a_hog_for_every_second_cpu,
     new_hogs_get_a_core_each,
+    full_node_lends_to_the_nearest,
     crowd_leaves_its_llc,
     full_llc_lends_nobody_its_queue,
     idle_cpus_take_from_other_llcs,
@@ -158,8 +159,34 @@ fn compare() -> Result<()> {
                 number(&llc["node"])? == shape.node[first],
                 "LLC {n} of {members:?}: {llc}"
             );
+            near_are_nearest_first(llc, shape.node[first], entries)?;
         }
     }
+    Ok(())
+}
+
+/// An LLC's list of others, by what /sys says of their nodes' distances.
+fn near_are_nearest_first(llc: &Value, node: usize, entries: &[Value]) -> Result<()> {
+    let text = read(format!("/sys/devices/system/node/node{node}/distance"))?;
+    let distances: Vec<usize> = text
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    let near = llc["near"].as_array().context("no list of near LLCs")?;
+    let near = near.iter().map(number).collect::<Result<Vec<_>>>()?;
+    let distinct: BTreeSet<_> = near.iter().collect();
+    ensure!(
+        distinct.len() == near.len() && near.len() == (entries.len() - 1).min(32),
+        "{llc}"
+    );
+    let far = |other: &usize| {
+        // One that is off line as a whole has no place.
+        let there = entries[*other]["nr_cpus"] != 0;
+        let node = number(&entries[*other]["node"]).ok().filter(|_| there);
+        node.and_then(|node| distances.get(node).copied())
+    };
+    let far: Vec<_> = near.iter().filter_map(far).collect();
+    ensure!(far.is_sorted(), "distances {far:?} of {near:?}: {llc}");
     Ok(())
 }
 
@@ -341,6 +368,43 @@ fn new_hogs_get_a_core_each() -> Result<()> {
         "{count} hogs on {} cores: two shared one in {shared} of 3 rounds",
         cores.len()
     );
+    still_ours()
+}
+
+/// A sleeper of a node without an idle CPU wakes up in the nearest of the others,
+/// where there is more than one.
+fn full_node_lends_to_the_nearest() -> Result<()> {
+    const LOOKS: usize = 30;
+    let place = ours()?;
+    let shape = Shape::read()?;
+    let home = shape.node[&place.cpus[0]];
+    let text = read(format!("/sys/devices/system/node/node{home}/distance"))?;
+    let distances: Vec<usize> = text
+        .split_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    let nearest = distances.iter().filter(|d| **d > 10).min();
+    let (Some(nearest), true) = (nearest, distances.len() > 2) else {
+        println!("left out");
+        return Ok(());
+    };
+    let at_home = |cpu: &usize| shape.node[cpu] == home;
+    let local: Vec<_> = place.cpus.iter().copied().filter(at_home).collect();
+    let _hogs = place.pinned(&local)?;
+    let sleeper = Hog::start(Kind {
+        pattern: Some((Duration::from_micros(300), Duration::from_millis(4))),
+        ..on(&local)
+    })?;
+    let mut hits = 0;
+    for _ in 0..LOOKS {
+        sleeper.allow(local.iter().copied())?;
+        sleep(SECOND / 40);
+        sleeper.allow(place.cpus.iter().copied())?;
+        sleep(SECOND / 40);
+        hits += usize::from(distances[shape.node[&sleeper.cpu()?]] == *nearest);
+    }
+    println!("{hits} of {LOOKS} on the nearest node");
+    ensure!(hits > LOOKS * 2 / 3, "{hits} of {LOOKS}");
     still_ours()
 }
 

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How fast CPUs run. The governor schedutil asks the scheduler how busy a CPU is,
+ * and a sched_ext scheduler that does not say gets the highest speed at all times.
+ *
+ * The kernel's own measure, PELT of the fair class, stands still under sched_ext.
+ * The tick finds a CPU busy in proportion to the time that it is, and the kernel
+ * counts those that find it idle, so that the share of the others is the
+ * utilisation: averaged as PELT does it, with a half-life of 32 ms, and nothing to do
+ * on switches.
+ */
+#include "vmlinux.h"
+
+#include "internal.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* 32 ms / ln 2 */
+#define TAU_NS (46 * NSEC_PER_MSEC)
+
+/* Who was without a tick of ours for longer has forgotten what was before. */
+#define TICK_UNUSED_NS (1000 * NSEC_PER_MSEC)
+
+/* Smaller changes are not worth a call. */
+#define STEP (1024 / 32)
+
+struct cpu_load {
+	u64 at; /* time of the last tick, ns */
+	u64 idle; /* idle_time() at that tick */
+	u64 util; /* 0..1024 */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct cpu_load);
+} preload_loads SEC(".maps");
+
+extern const struct rq runqueues __ksym __weak;
+extern const struct kernel_cpustat kernel_cpustat __ksym __weak;
+extern struct cpufreq_policy *cpufreq_cpu_data __ksym __weak;
+
+/* Does @cpu's governor follow what the scheduler says? */
+static bool governor_asks(s32 cpu)
+{
+	struct cpufreq_policy **slot = NULL, *policy;
+	char name[9] = {};
+
+	if (bpf_ksym_exists(&cpufreq_cpu_data))
+		slot = bpf_per_cpu_ptr(&cpufreq_cpu_data, cpu);
+	if (!slot || !*slot)
+		return false;
+	policy = bpf_rdonly_cast(*slot, bpf_core_type_id_kernel(struct cpufreq_policy));
+	return !bpf_probe_read_kernel(name, sizeof(name), policy->governor->name) &&
+	       !__builtin_memcmp(name, "schedutil", sizeof(name));
+}
+
+u32 dfl_cpu_perf(s32 cpu, u32 util)
+{
+	preload_count_dfl(HOOK_CPU_PERF);
+	return governor_asks(cpu) ? util ?: 1 : 0;
+}
+
+u32 __weak hook_cpu_perf(s32 cpu, u32 util)
+{
+	return dfl_cpu_perf(cpu, util);
+}
+
+/* Ask the hook, and carry out what it says. */
+__noinline void set_perf(s32 cpu, u32 util)
+{
+	const struct rq *rq = NULL;
+	u32 target, now;
+
+	preload_count_rare(hooks[HOOK_CPU_PERF].calls);
+	target = hook_cpu_perf(cpu, util);
+	if (!target)
+		return;
+	if (target > 1024) {
+		preload_count_rare(hooks[HOOK_CPU_PERF].bad);
+		target = 1024;
+	}
+	if (bpf_ksym_exists(&runqueues))
+		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	if (!rq)
+		return;
+	now = rq->scx.cpuperf_target;
+	if (target == now || (target < 1024 && target + STEP > now && now + STEP > target))
+		return;
+	preload_count_rare(cpuperf_set);
+	scx_bpf_cpuperf_set(cpu, target);
+}
+
+/* Time that @cpu has idled since the boot, ns; the kernel renews it at ticks. */
+static u64 idle_time(s32 cpu)
+{
+	const struct kernel_cpustat *stat = NULL;
+
+	if (bpf_ksym_exists(&kernel_cpustat))
+		stat = bpf_per_cpu_ptr(&kernel_cpustat, cpu);
+	return stat ? stat->cpustat[CPUTIME_IDLE] + stat->cpustat[CPUTIME_IOWAIT] : 0;
+}
+
+/* @util after @time in which it was @now. */
+static u64 averaged(u64 util, u64 now, u64 time)
+{
+	time = min(time, TAU_NS);
+	return util - util * time / TAU_NS + now * time / TAU_NS;
+}
+
+/*
+ * A tick found @cpu busy. Returns the time that this find stands for, ns: what has
+ * passed since the last one and was not idle.
+ */
+__noinline u64 power_tick(s32 cpu)
+{
+	u32 zero = 0;
+	struct cpu_load *load = bpf_map_lookup_elem(&preload_loads, &zero);
+	u64 now = scx_bpf_now(), idle_now = idle_time(cpu), busy, idle, util;
+
+	if (!load)
+		return 0;
+	idle = min(idle_now - load->idle, TICK_UNUSED_NS);
+	busy = min(now - load->at, TICK_UNUSED_NS);
+	busy = busy > idle ? busy - idle : 0;
+	load->at = now;
+	load->idle = idle_now;
+	util = averaged(load->util, 0, idle);
+	util = averaged(util, scx_bpf_cpuperf_cur(cpu), busy);
+	load->util = min(util, 1024);
+	set_perf(cpu, load->util);
+	return min(busy, TICK_MAX_NS);
+}
