@@ -96,6 +96,23 @@ static bool takes_long(struct task_struct *p)
 	return p->scx.slice < slice_ns / 2;
 }
 
+/*
+ * Does @p run on @cpu, which is slow, while a fast one idles? The kernel's relative is
+ * update_misfit_status() in kernel/sched/fair.c.
+ */
+__noinline bool is_misfit(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	const struct cpumask *fast = fast_cpumask(), *idle;
+	bool misfit;
+
+	if (!fast || p->nr_cpus_allowed == 1 || preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].fast)
+		return false;
+	idle = scx_bpf_get_idle_cpumask();
+	misfit = bpf_cpumask_intersects(fast, idle);
+	scx_bpf_put_idle_cpumask(idle);
+	return misfit;
+}
+
 /* An idle core of @llc, else an idle CPU, taken out of the idle masks. */
 __noinline s32 pick_in_llc(u32 llc)
 {

@@ -39,6 +39,7 @@ s32 topology_refresh(void);
 void topology_cpu_offline(s32 cpu);
 
 /* idle.bpf.c */
+bool is_misfit(struct task_struct *p __arg_trusted, s32 cpu);
 s32 idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
 
 /* cgroup.bpf.c */

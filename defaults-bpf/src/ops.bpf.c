@@ -97,8 +97,10 @@ void __weak BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags
 
 	if (!(enq_flags & PRELOAD_ENQ_CPU_SELECTED))
 		idle = idle_cpu_late(p, cpu, enq_flags);
-	if (idle == cpu) {
-		preload_count(wakeup_idle);
+	/* SCX_ENQ_LAST: nothing else is there, so that without another CPU it goes on. */
+	if (idle == cpu || (idle < 0 && (enq_flags & PRELOAD_ENQ_LAST))) {
+		if (enq_flags & PRELOAD_ENQ_WAKEUP)
+			preload_count(wakeup_idle);
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu), enq_flags);
 		return;
 	}
@@ -174,7 +176,8 @@ __noinline void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnul
 }
 
 /*
- * Let @prev go on unless what waits is due before it. Returns whether it goes on.
+ * Let @prev go on unless what waits is due before it, or unless a fast CPU idles and
+ * this one is slow: then enqueue finds that CPU. Returns whether it goes on.
  */
 __noinline bool keep(struct task_struct *prev __arg_trusted, s32 cpu,
 		     struct next *next __arg_nonnull)
@@ -185,6 +188,8 @@ __noinline bool keep(struct task_struct *prev __arg_trusted, s32 cpu,
 		if (!vtime_before(key, next->place))
 			return false;
 		advance_clock(cpu_llc_id(cpu), key, PRELOAD_VTIME_WINDOW_NS);
+	} else if (is_misfit(prev, cpu)) {
+		return false;
 	}
 	prev->scx.slice = slice;
 	prev->scx.dsq_vtime = key;
@@ -334,7 +339,7 @@ struct sched_ext_ops preload_ops = {
 	.dump = (void *)preload_dump,
 	.init = (void *)preload_init,
 	.exit = (void *)preload_exit,
-	.flags = SCX_OPS_ALLOW_QUEUED_WAKEUP,
+	.flags = SCX_OPS_ALLOW_QUEUED_WAKEUP | SCX_OPS_ENQ_LAST,
 	.timeout_ms = 5000,
 	.name = "preload",
 };

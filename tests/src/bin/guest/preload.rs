@@ -21,11 +21,12 @@ pub fn load(args: &[&str]) -> Result<()> {
     run_ok(SCX_PRELOAD, &all).map(drop)
 }
 
-/// Links the override `name` with the defaults and loads the result.
-pub fn load_override(name: &str) -> Result<()> {
+/// Links the override `name` with the defaults and loads the result, with further
+/// arguments of `load`.
+pub fn load_override(name: &str, args: &[&str]) -> Result<()> {
     let object = format!("{OBJECTS}/{name}.bpf.o");
     run_ok(SCX_PRELOAD, &["link", "-o", "/run/linked.bpf.o", &object])?;
-    load(&["--object", "/run/linked.bpf.o"])
+    load(&[&["--object", "/run/linked.bpf.o"], args].concat())
 }
 
 pub fn unload() -> Result<()> {

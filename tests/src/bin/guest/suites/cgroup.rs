@@ -20,7 +20,7 @@ pub const TESTS: &[Test] = tests![
     beside_tasks_outside,
     within_a_parent,
     nice_within_a_group,
-    a_sleeper_takes_no_share,
+    sleepers_take_no_share,
     a_weight_changes,
     idle_group,
 ];
@@ -134,10 +134,9 @@ fn nice_within_a_group() -> Result<()> {
     ratio_is(&[parts[0] + parts[1], parts[2]], 1.0)
 }
 
-/// 8 tasks that hardly run leave A's share to A's one hog: B, of the same weight, has
-/// one too.
-fn a_sleeper_takes_no_share() -> Result<()> {
-    groups(&[(A, 100), (B, 100)])?;
+/// 8 tasks that hardly run leave A's share to A's one hog; B has one too.
+fn sleepers_take_no_share() -> Result<()> {
+    groups(&[(A, 300), (B, 100)])?;
     let pinned = |cgroup| Kind {
         cpus: ONLY[5],
         cgroup,
@@ -149,7 +148,7 @@ fn a_sleeper_takes_no_share() -> Result<()> {
         ..in_group(A)
     };
     let _sleepers = Hog::start_many(8, sleeper)?;
-    ratio_is(&parts(&[(1, pinned(A)), (1, pinned(B))])?, 1.0)
+    ratio_is(&parts(&[(1, pinned(A)), (1, pinned(B))])?, 3.0)
 }
 
 fn a_weight_changes() -> Result<()> {
