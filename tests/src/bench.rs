@@ -281,6 +281,12 @@ pub const ROWS: &[Row] = &[
         "greatest distance of a nice level's CPU time from its share",
     ),
     share(
+        "group_error",
+        Less,
+        Open,
+        "greatest distance of a cgroup's CPU time from its cpu.weight's share",
+    ),
+    share(
         "llc_leave",
         Less,
         Open,

@@ -4,6 +4,7 @@
 
 mod bpf_cost;
 mod fan_out;
+mod groups;
 mod messaging;
 mod nice;
 mod ping_pong;
@@ -46,6 +47,7 @@ const ALL: &[(&str, Run)] = &[
     ("pinned_use", shares::pinned),
     ("odd_fair", shares::odd),
     ("nice_error", nice::run),
+    ("group_error", groups::run),
     ("llc_leave", placement::llc_leave),
     ("smt_busy_core", placement::smt_busy_core),
     ("bpf_ms_5000", bpf_cost::run_time),
