@@ -12,13 +12,13 @@ char _license[] SEC("license") = "GPL";
  */
 #define SHORT_TURN_NS (20 * NSEC_PER_USEC)
 
-/* RT, deadline and interrupts use a quarter of a CPU: of 1024, on average lately. */
+/* Part of a CPU that RT, deadline and interrupts use, of 1024: a quarter. */
 #define PRESSURE_MAX 256
 
 /* These averages stand still while a CPU idles; then they say nothing. */
 #define PRESSURE_STALE_NS (50 * NSEC_PER_MSEC)
 
-/* Nodes without an idle CPU that a wakeup looks at, one LLC after the other. */
+/* LLCs of other nodes that a wakeup looks at one by one, the nearest first. */
 #define NR_FAR_LLCS 8
 
 /* Not in BTF. */
@@ -90,7 +90,7 @@ __noinline bool is_pressed(s32 cpu)
 	return used >= PRESSURE_MAX && scx_bpf_now() - rq->clock < PRESSURE_STALE_NS;
 }
 
-/* Does @p, which wakes up, do more at a time than the speed of its CPU is good for? */
+/* Did @p use more than half a slice before it slept? What it left is in its slice. */
 static bool takes_long(struct task_struct *p)
 {
 	return p->scx.slice < slice_ns / 2;
@@ -257,7 +257,7 @@ __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
  */
 s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
-	bool core_idle;
+	bool core_idle, anywhere = runs_anywhere(p);
 	s32 cpu;
 
 	preload_count_dfl(HOOK_PICK_IDLE_CPU);
@@ -266,9 +266,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 	core_idle = !llc_has_waiting(cpu_llc_id(prev_cpu)) && core_is_idle(prev_cpu);
 	if (!core_idle && none_is_idle())
 		return -1;
-	if (!runs_anywhere(p))
-		return pick_near(p, prev_cpu, false);
-	if (wake_flags & PRELOAD_WAKE_SYNC) {
+	if (anywhere && (wake_flags & PRELOAD_WAKE_SYNC)) {
 		cpu = pick_sync(p, prev_cpu);
 		if (cpu >= 0)
 			return cpu;
@@ -280,7 +278,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 		if (cpu >= 0)
 			return cpu;
 	}
-	if (core_idle && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
+	if (anywhere && core_idle && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 		cpu = prev_cpu;
 	else
 		cpu = pick_near(p, prev_cpu, wake_flags & PRELOAD_WAKE_FORK);

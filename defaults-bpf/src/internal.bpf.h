@@ -49,7 +49,10 @@ s32 idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
 u64 group_scale(struct task_struct *p __arg_trusted);
 void group_account(struct task_struct *p __arg_trusted, u64 ns);
 
-/* The root cgroup has number 1; the groups of CONFIG_SCHED_AUTOGROUP have none. */
+/*
+ * The root cgroup has number 1; the groups of CONFIG_SCHED_AUTOGROUP have none. Of
+ * more cgroups than there is room for, the last have no weight.
+ */
 static __always_inline bool is_group(u32 css_id)
 {
 	return css_id > 1 && css_id < PRELOAD_MAX_GROUPS;

@@ -89,7 +89,7 @@ enum preload_hook {
  * When: from ops.select_cpu() on each wakeup, fork and exec of a task that may
  * use more than one CPU; from ops.enqueue() for a wakeup that skipped
  * select_cpu (a queued remote wakeup, a task allowed on one CPU only) and for a
- * task that could run elsewhere when its slice is over.
+ * task that could run elsewhere when its slice is over or RT takes its CPU.
  * May call: scx_bpf_select_cpu_and(), scx_bpf_pick_idle_cpu(),
  * scx_bpf_test_and_clear_cpu_idle().
  * Returns: a CPU that was idle and that this call took out of the idle mask (as

@@ -347,7 +347,9 @@ fn balance_llc() -> Result<()> {
 }
 
 fn cpu_capacity() -> Result<()> {
-    in_both_orders("hook_cpu_capacity", || {
+    // A busy host makes a turn of any length one of some milliseconds.
+    let slices = &["--set", "slice_ns=60000000"];
+    in_both_orders_with("hook_cpu_capacity", slices, || {
         let status = replaces_the_default("hook_cpu_capacity")?;
         for cpu in 0..8 {
             let seen = &status["topology"]["cpus"][cpu]["capacity"];
@@ -360,6 +362,9 @@ fn cpu_capacity() -> Result<()> {
         let (short, long) = (looks_on(0..4, SHORT)?, looks_on(0..4, LONG)?);
         println!("on fast CPUs: {short} of {LOOKS} with short turns, {long} with long ones");
         ensure!(short < LOOKS / 4 && long > LOOKS * 3 / 4);
+        // A task that may not be everywhere does the same where it may.
+        let affine = looks_on_of(0..4, LONG, &[3, 5, 7])?;
+        ensure!(affine > LOOKS * 3 / 4, "{affine} of {LOOKS} on CPU 3");
         // Nor does one stay that never sleeps, if there is a fast CPU for it.
         let hog = Hog::start(Kind {
             cpus: &[5],
@@ -375,11 +380,16 @@ fn cpu_capacity() -> Result<()> {
 
 const LOOKS: usize = 40;
 const SHORT: Duration = Duration::from_micros(300);
-/// More than half a slice.
-const LONG: Duration = Duration::from_millis(8);
+/// More than half a slice, of the longest here.
+const LONG: Duration = Duration::from_millis(40);
 
 /// How often one that sleeps after `turn`, and comes from CPU 5, is on one of `cpus`.
 fn looks_on(cpus: Range<usize>, turn: Duration) -> Result<usize> {
+    looks_on_of(cpus, turn, &[0, 1, 2, 3, 4, 5, 6, 7])
+}
+
+/// The same with one that may use `allowed`.
+fn looks_on_of(cpus: Range<usize>, turn: Duration, allowed: &[usize]) -> Result<usize> {
     let pattern = Some((turn, Duration::from_millis(5)));
     let task = Hog::start(Kind {
         cpus: &[5],
@@ -387,7 +397,7 @@ fn looks_on(cpus: Range<usize>, turn: Duration) -> Result<usize> {
         ..PLAIN
     })?;
     sleep(SECOND / 4);
-    task.allow(0..8)?;
+    task.allow(allowed.iter().copied())?;
     sleep(SECOND / 4);
     let mut hits = 0;
     for _ in 0..LOOKS {
