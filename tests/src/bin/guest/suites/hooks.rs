@@ -323,18 +323,27 @@ fn steal_llc() -> Result<()> {
     })
 }
 
-/// Tasks of LLC 0 wait while those of LLC 1 do not; nobody evens it out.
+/// Tasks of LLC 0 wait while those of LLC 1 have a CPU each, which therefore never
+/// goes idle; nobody evens it out.
 fn balance_llc() -> Result<()> {
     fn pulls() -> Result<u64> {
-        let mut hogs = Hog::start_many(
-            8,
+        let _alone = Hog::start_many(
+            4,
+            Kind {
+                cpus: &[4, 5, 6, 7],
+                ..Kind::default()
+            },
+        )?;
+        let crowd = Hog::start_many(
+            12,
             Kind {
                 cpus: &[0, 1, 2, 3],
                 ..Kind::default()
             },
         )?;
-        hogs.extend(Hog::start_many(8, Kind::default())?);
-        sleep(3 * SECOND);
+        sleep(SECOND / 2);
+        crowd.iter().try_for_each(|hog| hog.allow(0..8))?;
+        sleep(2 * SECOND);
         counter(&status()?, "balance_pull")
     }
     load(&[])?;
