@@ -250,9 +250,7 @@ void account_group(struct task_struct *p __arg_trusted, u64 least)
 	now = p->se.sum_exec_runtime + p->sched_info.run_delay;
 	ns = data->accounted ? now - data->accounted : 0;
 	data->accounted = now;
-	if (ns > PRELOAD_SLICE_MAX_NS)
-		ns = PRELOAD_SLICE_MAX_NS;
-	group_account(p, ns > least ? ns : least);
+	group_account(p, max(min(ns, PRELOAD_SLICE_MAX_NS), least));
 }
 
 /*

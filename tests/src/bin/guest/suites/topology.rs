@@ -165,13 +165,16 @@ fn compare() -> Result<()> {
     Ok(())
 }
 
+/// From `node` to each node, 10 to itself.
+fn distances(node: usize) -> Result<Vec<usize>> {
+    let text = read(format!("/sys/devices/system/node/node{node}/distance"))?;
+    let distances = text.split_whitespace().map(str::parse);
+    Ok(distances.collect::<Result<_, _>>()?)
+}
+
 /// An LLC's list of others, by what /sys says of their nodes' distances.
 fn near_are_nearest_first(llc: &Value, node: usize, entries: &[Value]) -> Result<()> {
-    let text = read(format!("/sys/devices/system/node/node{node}/distance"))?;
-    let distances: Vec<usize> = text
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
+    let distances = distances(node)?;
     let near = llc["near"].as_array().context("no list of near LLCs")?;
     let near = near.iter().map(number).collect::<Result<Vec<_>>>()?;
     let distinct: BTreeSet<_> = near.iter().collect();
@@ -378,11 +381,7 @@ fn full_node_lends_to_the_nearest() -> Result<()> {
     let place = ours()?;
     let shape = Shape::read()?;
     let home = shape.node[&place.cpus[0]];
-    let text = read(format!("/sys/devices/system/node/node{home}/distance"))?;
-    let distances: Vec<usize> = text
-        .split_whitespace()
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
+    let distances = distances(home)?;
     let nearest = distances.iter().filter(|d| **d > 10).min();
     let (Some(nearest), true) = (nearest, distances.len() > 2) else {
         println!("left out");
