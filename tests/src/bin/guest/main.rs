@@ -6,7 +6,8 @@
 //!
 //! - `scx_test.boot=NAME` names the boot in the report,
 //! - `scx_test.suite=NAME[,NAME]` names the suites to run,
-//! - `scx_test.filter=TEXT` keeps the tests whose full name contains TEXT,
+//! - `scx_test.filter=TEXT[,TEXT]` keeps the tests whose full name contains one of
+//!   the TEXTs,
 //! - `scx_test.online=CPUS` takes CPUs on line first, for a boot with `maxcpus=`,
 //! - `scx_test.demo` shows the machine instead of testing it,
 //! - `scx_bench.schedulers=NAME[,NAME]` compares schedulers instead; it goes
@@ -107,7 +108,7 @@ fn obey(port: &mut Port) -> Result<()> {
         };
         for test in tests.iter().chain(suites::LAST) {
             let full = format!("{boot}/{name}/{}", test.name);
-            if full.contains(&filter) {
+            if filter.split(',').any(|text| full.contains(text)) {
                 runner::run_apart(port, &full, name, test)?;
             }
         }

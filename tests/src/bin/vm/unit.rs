@@ -19,17 +19,21 @@ pub fn run() -> Result<Tally> {
         .spawn()
         .context("cannot run cargo")?;
     let mut tally = Tally::default();
+    let mut failed = 0;
     let out = child.stdout.take().context("cargo has no stdout")?;
     for line in BufReader::new(out).lines() {
         let line = line.context("cannot read what cargo prints")?;
         println!("  {line}");
         tally.passed += count(&line, "passed");
-        tally.failed += count(&line, "failed");
+        failed += count(&line, "failed");
     }
     let status = child.wait().context("cannot wait for cargo")?;
-    if !status.success() && tally.failed == 0 {
-        println!("  FAIL  cargo test: {status}");
-        tally.failed = 1;
+    if !status.success() {
+        // Each by its number, as the names are above.
+        failed = failed.max(1);
+        tally.failed = (1..=failed)
+            .map(|n| format!("cargo test {n} of {failed}"))
+            .collect();
     }
     Ok(tally)
 }

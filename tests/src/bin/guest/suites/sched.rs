@@ -316,14 +316,24 @@ fn realtime_keeps_away() -> Result<()> {
         ..Kind::default()
     })?;
     sleep(SECOND);
-    sleeper.allow(0..8)?;
-    sleep(SECOND / 2);
+    // If the realtime task runs when the sleeper wakes up first, CPU 3 is not idle
+    // and nothing is shown: then from the start.
+    let mut left = 0;
+    for _ in 0..20 {
+        sleeper.allow(0..8)?;
+        sleep(SECOND / 5);
+        left = counter(&status()?, "leave_pressed")?;
+        if left > 0 {
+            break;
+        }
+        sleeper.allow([3])?;
+        sleep(SECOND / 5);
+    }
     let mut there = 0;
     for _ in 0..50 {
         sleep(Duration::from_millis(7));
         there += usize::from(sleeper.cpu()? == 3);
     }
-    let left = counter(&status()?, "leave_pressed")?;
     println!("on CPU 3 in {there} of 50 looks, {left} CPUs left");
     ensure!(there < 10 && left > 0, "{there} of 50 looks, {left} left");
     Ok(())
