@@ -103,12 +103,12 @@ s32 steal_llc(s32 cpu, u32 nth)
 	s32 llc;
 
 	preload_count_rare(hooks[HOOK_STEAL_LLC].calls);
-	llc = hook_steal_llc(cpu, nth);
+	llc = ask_hook(HOOK_STEAL_LLC, hook_steal_llc(cpu, nth), dfl_steal_llc(cpu, nth));
 	if (llc < 0)
 		return -1;
 	if (llc < nr_llcs())
 		return llc;
-	preload_count_rare(hooks[HOOK_STEAL_LLC].bad);
+	bad_result(HOOK_STEAL_LLC);
 	return -1;
 }
 
@@ -133,11 +133,11 @@ s32 balance_llc(s32 cpu, u32 turn)
 	if (nr_llcs() < 2)
 		return -1;
 	preload_count_rare(hooks[HOOK_BALANCE_LLC].calls);
-	llc = hook_balance_llc(cpu, turn);
+	llc = ask_hook(HOOK_BALANCE_LLC, hook_balance_llc(cpu, turn), dfl_balance_llc(cpu, turn));
 	if (llc < 0 || llc == cpu_llc_id(cpu))
 		return -1;
 	if (llc < nr_llcs())
 		return llc;
-	preload_count_rare(hooks[HOOK_BALANCE_LLC].bad);
+	bad_result(HOOK_BALANCE_LLC);
 	return -1;
 }

@@ -173,7 +173,8 @@ __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool
 		if (fork)
 			goto anywhere;
 		preload_count_rare(hooks[HOOK_LEAVE_LLC].calls);
-		if (hook_leave_llc(p, prev_cpu))
+		if (ask_hook(HOOK_LEAVE_LLC, hook_leave_llc(p, prev_cpu),
+			     dfl_leave_llc(p, prev_cpu)))
 			goto anywhere;
 	}
 	if (scx_bpf_test_and_clear_cpu_idle(prev_cpu))
@@ -290,17 +291,48 @@ s32 __weak hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu,
 	return dfl_pick_idle_cpu(p, prev_cpu, wake_flags);
 }
 
+/* An idle CPU for @p, near @cpu if that may be, from a callback without select_cpu_and(). */
+s32 idle_cpu_near(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	s32 idle = runs_anywhere(p) ? pick_in_llc(cpu_llc_id(cpu)) : -1;
+
+	return idle >= 0 ? idle : scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+}
+
+/*
+ * Is @p bound to its CPU for now? Its mask says so, but not nr_cpus_allowed. The program
+ * that asks has itself disabled migration of the current task, once.
+ */
+static bool is_migration_disabled(struct task_struct *p)
+{
+	return p->migration_disabled > (p == bpf_get_current_task_btf());
+}
+
+/*
+ * Can a task run on @cpu, which an override gave, soon? Not if others wait there already:
+ * then it was not idle, or they were given it, too.
+ */
+static bool is_free(s32 cpu)
+{
+	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].online &&
+	       !scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LOCAL_ON | cpu);
+}
+
 /* Ask the hook; the answer is a CPU that exists and that @p may use, or -1. */
 s32 idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
 	s32 cpu;
 
+	if (is_migration_disabled(p))
+		return -1;
 	preload_count(hooks[HOOK_PICK_IDLE_CPU].calls);
-	cpu = hook_pick_idle_cpu(p, prev_cpu, wake_flags);
+	cpu = ask_hook(HOOK_PICK_IDLE_CPU, hook_pick_idle_cpu(p, prev_cpu, wake_flags),
+		       dfl_pick_idle_cpu(p, prev_cpu, wake_flags));
 	if (cpu < 0)
 		return -1;
-	if (cpu < nr_cpu_ids() && bpf_cpumask_test_cpu(cpu, p->cpus_ptr))
+	if (cpu < nr_cpu_ids() && bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
+	    (!(overridden_hooks & (1ULL << HOOK_PICK_IDLE_CPU)) || is_free(cpu)))
 		return cpu;
-	preload_count_rare(hooks[HOOK_PICK_IDLE_CPU].bad);
+	bad_result(HOOK_PICK_IDLE_CPU);
 	return -1;
 }

@@ -4,12 +4,17 @@
 #define SCX_PRELOAD_INTERNAL_BPF_H
 
 #include "scx_preload/hooks.bpf.h"
+#include "scx_preload/bypass.bpf.h"
 #include "scx_preload/kernel.bpf.h"
 #include "scx_preload/stats.bpf.h"
 #include "scx_preload/topology.bpf.h"
 
 #define NSEC_PER_USEC 1000ULL
 #define NSEC_PER_MSEC 1000000ULL
+#define NSEC_PER_SEC 1000000000ULL
+
+/* Not in BTF: the kernel's priorities below it are RT and deadline. */
+#define MAX_RT_PRIO 100
 
 /* For unsigned values: arithmetic, so that the verifier need not follow two ways. */
 static __always_inline u64 min(u64 a, u64 b)
@@ -41,6 +46,7 @@ void topology_cpu_offline(s32 cpu);
 /* idle.bpf.c */
 bool is_misfit(struct task_struct *p __arg_trusted, s32 cpu);
 s32 idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
+s32 idle_cpu_near(struct task_struct *p __arg_trusted, s32 cpu);
 
 /* cgroup.bpf.c */
 #define PRELOAD_MAX_GROUPS 4096
@@ -97,6 +103,7 @@ bool preempts(struct task_struct *p __arg_trusted, s32 cpu, u64 key);
 u32 task_llc(struct task_struct *p __arg_trusted, s32 cpu);
 bool has_pinned(s32 cpu);
 void account_group(struct task_struct *p __arg_trusted, u64 least);
+u64 task_queue(struct task_struct *p __arg_trusted, s32 cpu);
 void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags);
 
 /*
@@ -119,6 +126,109 @@ static __always_inline bool llc_has_waiting(u32 llc)
 
 /* overdue.bpf.c */
 bool dispatch_overdue(s32 cpu);
+bool dispatch_oldest(s32 cpu);
+
+static __always_inline const struct task_struct *runnable_task(const struct list_head *node)
+{
+	return bpf_rdonly_cast((void *)node -
+				       bpf_core_field_offset(struct task_struct, scx.runnable_node),
+			       bpf_core_type_id_kernel(struct task_struct));
+}
+
+/*
+ * The task of @rq that has waited longest, or NULL: the kernel keeps those that wait in
+ * the order in which they began to, for its watchdog.
+ */
+static __always_inline const struct task_struct *longest_waiting(const struct rq *rq)
+{
+	const struct list_head *first = rq->scx.runnable_list.next;
+
+	return first == &rq->scx.runnable_list ? NULL : runnable_task(first);
+}
+
+/* bypass.bpf.c */
+#define PRELOAD_BYPASS_LOG 8
+
+struct bypass_change {
+	u64 at; /* as in dmesg, ns */
+	u64 waited; /* for a stall, ns */
+	u32 reason; /* enum preload_bypass_reason */
+	u32 hook; /* whose results were bad, or slow */
+	s32 pid; /* who waited */
+	s32 cpu;
+	struct preload_bypass_why why; /* the override's words, or the name of who waited */
+};
+
+struct preload_bypass {
+	u32 on; /* enum preload_bypass_reason: why; looked at for each decision */
+	u32 changing;
+	u32 seq; /* counts changes */
+	u32 told; /* the last one that hook_bypass() has been told of */
+	u32 times; /* how often it began, less what is forgotten */
+	u64 since; /* the last change, jiffies */
+	u64 changed_at; /* the same, or when a time was forgotten, ns */
+	u64 until; /* when it is to end, ns */
+	u64 first_tick; /* jiffies at the start, and ns: what a tick lasts is no constant */
+	u64 first_ns;
+	u64 tick_ns;
+	struct bypass_change changes[PRELOAD_BYPASS_LOG];
+};
+
+extern struct preload_bypass preload_bypass;
+
+/* Hooks that are not asked while bypassed. */
+#define PRELOAD_BYPASSABLE                                                                         \
+	(1ULL << HOOK_PICK_IDLE_CPU | 1ULL << HOOK_LEAVE_LLC | 1ULL << HOOK_TASK_QUEUE |           \
+	 1ULL << HOOK_TASK_SLICE | 1ULL << HOOK_TASK_VTIME | 1ULL << HOOK_TASK_CHARGE |            \
+	 1ULL << HOOK_TASK_PREEMPT | 1ULL << HOOK_STEAL_LLC | 1ULL << HOOK_BALANCE_LLC |           \
+	 1ULL << HOOK_ENQUEUE | 1ULL << HOOK_DISPATCH)
+
+/* Is there anything to bypass? Known when the scheduler is loaded. */
+static __always_inline bool is_watched(void)
+{
+	return overridden_hooks & PRELOAD_BYPASSABLE;
+}
+
+/* Is @hook overridden, and its override to be asked? */
+static __always_inline bool is_asked(u32 hook)
+{
+	return (overridden_hooks & (1ULL << hook)) && !preload_bypass.on;
+}
+
+static __always_inline u32 bad_counter(u32 hook)
+{
+	return (offsetof(struct preload_stats, hooks) + hook * sizeof(struct preload_hook_stats) +
+		offsetof(struct preload_hook_stats, bad)) /
+	       sizeof(u64);
+}
+
+/* Has @p waited since the last change of bypass only? */
+static __always_inline bool is_of_this_regime(const struct task_struct *p)
+{
+	return (s64)(p->scx.runnable_at - preload_bypass.since) > 0;
+}
+
+s32 bypass_init(void);
+void bad_result(u32 hook);
+void spent_in(u32 hook, u64 from);
+void report_stall(s32 cpu);
+void drain(s32 cpu);
+bool dispatch_before_change(s32 cpu);
+
+/* The override's result of a hook, or that of its default body. */
+#define ask_hook(HOOK, override, dfl)                                                              \
+	({                                                                                         \
+		typeof(dfl) __result;                                                              \
+		if (is_asked(HOOK)) {                                                              \
+			u64 __from = bpf_jiffies64();                                              \
+			__result = (override);                                                     \
+			if (bpf_jiffies64() != __from)                                             \
+				spent_in(HOOK, __from);                                            \
+		} else {                                                                           \
+			__result = (dfl);                                                          \
+		}                                                                                  \
+		__result;                                                                          \
+	})
 
 /* balance.bpf.c */
 u32 balance_turn(void);

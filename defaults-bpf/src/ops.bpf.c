@@ -3,8 +3,6 @@
  * The ops table and its callbacks: kernel → callback → hook → kernel. A
  * callback decides nothing itself. It asks hooks, through the bounded wrappers
  * of the other files, and carries out what they say.
- *
- * Callbacks are weak, for authors who want to replace a whole one.
  */
 #include "vmlinux.h"
 
@@ -24,7 +22,7 @@ struct preload_exit {
 	s64 code;
 } preload_exit_info;
 
-s32 __weak BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
+s32 BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	s32 cpu = idle_cpu(p, prev_cpu, wake_flags);
 
@@ -91,7 +89,7 @@ __noinline s32 idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 e
  * there and the CPU is woken: putting it on that CPU's local queue would take a
  * second lock.
  */
-void __weak BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags)
+static void enqueue(struct task_struct *p, u64 enq_flags)
 {
 	s32 cpu = scx_bpf_task_cpu(p), idle = -1;
 
@@ -110,6 +108,32 @@ void __weak BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags
 		preload_count_rare(kick_idle);
 		scx_bpf_kick_cpu(idle, PRELOAD_KICK_IDLE);
 	}
+}
+
+void dfl_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
+{
+	preload_count_dfl(HOOK_ENQUEUE);
+	enqueue(p, enq_flags);
+}
+
+void __weak hook_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
+{
+	dfl_enqueue(p, enq_flags);
+}
+
+void BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags)
+{
+	u64 from;
+
+	if (!is_asked(HOOK_ENQUEUE)) {
+		enqueue(p, enq_flags);
+		return;
+	}
+	preload_count(hooks[HOOK_ENQUEUE].calls);
+	from = bpf_jiffies64();
+	hook_enqueue(p, enq_flags);
+	if (bpf_jiffies64() != from)
+		spent_in(HOOK_ENQUEUE, from);
 }
 
 /* If RT takes the CPU, now or later, the task is queued anew: others may take it. */
@@ -240,7 +264,7 @@ __noinline void newidle(s32 cpu)
  * LLC's where tasks have waited longer, or the running task, whichever is
  * earliest.
  */
-void __weak BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
+static void dispatch(s32 cpu, struct task_struct *prev)
 {
 	bool runnable = prev && (prev->scx.flags & PRELOAD_TASK_QUEUED);
 	struct next next = {};
@@ -271,40 +295,68 @@ void __weak BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 		newidle(cpu);
 }
 
+void dfl_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
+{
+	preload_count_dfl(HOOK_DISPATCH);
+	dispatch(cpu, prev);
+}
+
+void __weak hook_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
+{
+	dfl_dispatch(cpu, prev);
+}
+
+void BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
+{
+	u64 from;
+
+	if (is_watched() && dispatch_before_change(cpu))
+		return;
+	if (!is_asked(HOOK_DISPATCH)) {
+		dispatch(cpu, prev);
+		return;
+	}
+	preload_count(hooks[HOOK_DISPATCH].calls);
+	from = bpf_jiffies64();
+	hook_dispatch(cpu, prev);
+	if (bpf_jiffies64() != from)
+		spent_in(HOOK_DISPATCH, from);
+}
+
 /* What has to be known of a CPU or a cgroup and is not worth a look at each switch. */
-void __weak BPF_STRUCT_OPS(preload_tick, struct task_struct *p)
+void BPF_STRUCT_OPS(preload_tick, struct task_struct *p)
 {
 	account_group(p, power_tick(scx_bpf_task_cpu(p)));
 }
 
-s32 __weak BPF_STRUCT_OPS_SLEEPABLE(preload_init_task, struct task_struct *p,
-				    struct scx_init_task_args *args)
+s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init_task, struct task_struct *p,
+			     struct scx_init_task_args *args)
 {
 	p->scx.dsq_vtime = task_start(p);
 	return 0;
 }
 
-void __weak BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_online, s32 cpu)
+void BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_online, s32 cpu)
 {
 	topology_refresh();
 	preload_count_rare(hooks[HOOK_CPU_ONLINE].calls);
 	hook_cpu_online(cpu);
 }
 
-void __weak BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_offline, s32 cpu)
+void BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_offline, s32 cpu)
 {
 	topology_cpu_offline(cpu);
 	preload_count_rare(hooks[HOOK_CPU_OFFLINE].calls);
 	hook_cpu_offline(cpu);
 }
 
-void __weak BPF_STRUCT_OPS(preload_dump, struct scx_dump_ctx *dctx)
+void BPF_STRUCT_OPS(preload_dump, struct scx_dump_ctx *dctx)
 {
 	preload_count_rare(hooks[HOOK_DUMP].calls);
 	hook_dump();
 }
 
-s32 __weak BPF_STRUCT_OPS_SLEEPABLE(preload_init)
+s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init)
 {
 	s32 err = topology_refresh();
 
@@ -312,10 +364,12 @@ s32 __weak BPF_STRUCT_OPS_SLEEPABLE(preload_init)
 		return err;
 	preload_count_rare(hooks[HOOK_INIT].calls);
 	err = hook_init();
+	if (!err && is_watched())
+		err = bypass_init();
 	return err > 0 ? -EINVAL : err;
 }
 
-void __weak BPF_STRUCT_OPS_SLEEPABLE(preload_exit, struct scx_exit_info *ei)
+void BPF_STRUCT_OPS_SLEEPABLE(preload_exit, struct scx_exit_info *ei)
 {
 	preload_exit_info.kind = ei->kind;
 	preload_exit_info.code = ei->exit_code;

@@ -20,48 +20,57 @@ const volatile u64 overdue_ticks = 250;
 extern const struct rq runqueues __ksym __weak;
 
 /*
- * Move the task of @cpu's run queue that has waited longest to @cpu's local
- * queue, if it is overdue. Returns whether it did.
+ * Move the task of @cpu's run queue that has waited longest to @cpu's local queue.
+ * Returns whether it did: not one that is on a local queue, as it is next already, nor
+ * one on no queue, as it is being moved.
  */
-bool dispatch_overdue(s32 cpu)
+bool dispatch_oldest(s32 cpu)
 {
-	const struct list_head *first;
 	const struct task_struct *oldest;
 	const struct scx_dispatch_q *waits;
 	struct task_struct *p;
 	struct bpf_iter_scx_dsq it;
-	const struct rq *rq;
+	const struct rq *rq = NULL;
 	bool moved = false;
-	u64 dsq;
 
-	if (!bpf_ksym_exists(&runqueues))
-		return false;
-	rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	if (bpf_ksym_exists(&runqueues))
+		rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (!rq)
 		return false;
-	first = rq->scx.runnable_list.next;
-	if (first == &rq->scx.runnable_list)
+	oldest = longest_waiting(rq);
+	if (!oldest)
 		return false;
-	oldest = bpf_rdonly_cast(
-		(void *)first - bpf_core_field_offset(struct task_struct, scx.runnable_node),
-		bpf_core_type_id_kernel(struct task_struct));
-	if (bpf_jiffies64() - oldest->scx.runnable_at <= overdue_ticks)
-		return false;
-
-	/* On a local queue it is next already; on none, it is being moved. */
 	waits = oldest->scx.dsq;
 	if (!waits || (waits->id & PRELOAD_DSQ_BUILTIN))
 		return false;
-	dsq = waits->id;
 	p = bpf_task_from_pid(oldest->pid);
 	if (!p)
 		return false;
 	/* The iterator names the queue; the task need not be where it stands. */
-	if (!bpf_iter_scx_dsq_new(&it, dsq, 0))
+	if (!bpf_iter_scx_dsq_new(&it, waits->id, 0))
 		moved = scx_bpf_dsq_move(&it, p, PRELOAD_DSQ_LOCAL, 0);
 	bpf_iter_scx_dsq_destroy(&it);
 	bpf_task_release(p);
-	if (moved)
-		preload_count_rare(dispatch_overdue);
 	return moved;
+}
+
+/* The same if that task is overdue. */
+bool dispatch_overdue(s32 cpu)
+{
+	const struct task_struct *oldest;
+	const struct rq *rq = NULL;
+
+	if (bpf_ksym_exists(&runqueues))
+		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	if (!rq)
+		return false;
+	oldest = longest_waiting(rq);
+	if (!oldest || bpf_jiffies64() - oldest->scx.runnable_at <= overdue_ticks)
+		return false;
+	if (is_watched())
+		report_stall(cpu);
+	if (!dispatch_oldest(cpu))
+		return false;
+	preload_count_rare(dispatch_overdue);
+	return true;
 }

@@ -24,9 +24,6 @@ const volatile u64 slice_ns = 5 * NSEC_PER_MSEC;
 /* Tasks that woke up only each other so many times in a row are partners. */
 #define PARTNER_WAKES 8
 
-/* Not in BTF: the kernel's priorities below it are RT and deadline. */
-#define MAX_RT_PRIO 100
-
 extern const struct rq runqueues __ksym __weak;
 
 u64 preload_waiting __attribute__((aligned(64)));
@@ -151,10 +148,10 @@ u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 	u64 slice;
 
 	preload_count(hooks[HOOK_TASK_SLICE].calls);
-	slice = hook_task_slice(p, cpu);
+	slice = ask_hook(HOOK_TASK_SLICE, hook_task_slice(p, cpu), dfl_task_slice(p, cpu));
 	if (slice && slice <= PRELOAD_SLICE_MAX_NS)
 		return slice;
-	preload_count_rare(hooks[HOOK_TASK_SLICE].bad);
+	bad_result(HOOK_TASK_SLICE);
 	return slice_ns;
 }
 
@@ -192,9 +189,10 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 s
 		used = PRELOAD_SLICE_MAX_NS;
 
 	preload_count(hooks[HOOK_TASK_CHARGE].calls);
-	virtual = hook_task_charge(p, cpu, used);
+	virtual = ask_hook(HOOK_TASK_CHARGE, hook_task_charge(p, cpu, used),
+			   dfl_task_charge(p, cpu, used));
 	if (virtual > PRELOAD_VTIME_WINDOW_NS) {
-		preload_count_rare(hooks[HOOK_TASK_CHARGE].bad);
+		bad_result(HOOK_TASK_CHARGE);
 		virtual = used;
 	}
 	data->vtime += virtual * scale / PRELOAD_CGROUP_ONE;
@@ -281,9 +279,10 @@ u64 task_key(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_fl
 		data->vtime = latest;
 
 	preload_count(hooks[HOOK_TASK_VTIME].calls);
-	key = hook_task_vtime(p, data->vtime, clock, enq_flags);
+	key = ask_hook(HOOK_TASK_VTIME, hook_task_vtime(p, data->vtime, clock, enq_flags),
+		       dfl_task_vtime(p, data->vtime, clock, enq_flags));
 	if (!in_window(key, clock)) {
-		preload_count_rare(hooks[HOOK_TASK_VTIME].bad);
+		bad_result(HOOK_TASK_VTIME);
 		key = clock;
 	}
 	return key;
@@ -323,7 +322,8 @@ bool preempts(struct task_struct *p __arg_trusted, s32 cpu, u64 key)
 	if (!vtime_before(key, place))
 		return false;
 	preload_count_rare(hooks[HOOK_TASK_PREEMPT].calls);
-	return hook_task_preempt(p, cpu, place - key);
+	return ask_hook(HOOK_TASK_PREEMPT, hook_task_preempt(p, cpu, place - key),
+			dfl_task_preempt(p, cpu, place - key));
 }
 
 /* The LLC whose queue @p goes to: the hook's, if @p can run there. */
@@ -333,7 +333,7 @@ u32 task_llc(struct task_struct *p __arg_trusted, s32 cpu)
 	s32 llc;
 
 	preload_count(hooks[HOOK_TASK_QUEUE].calls);
-	llc = hook_task_queue(p, cpu);
+	llc = ask_hook(HOOK_TASK_QUEUE, hook_task_queue(p, cpu), dfl_task_queue(p, cpu));
 	if (llc == cpu_llc_id(cpu))
 		return llc;
 	if (llc >= 0 && llc < nr_llcs()) {
@@ -341,7 +341,7 @@ u32 task_llc(struct task_struct *p __arg_trusted, s32 cpu)
 		if (cpus && bpf_cpumask_intersects(cpus, p->cpus_ptr))
 			return llc;
 	}
-	preload_count_rare(hooks[HOOK_TASK_QUEUE].bad);
+	bad_result(HOOK_TASK_QUEUE);
 	return cpu_llc_id(cpu);
 }
 
@@ -360,13 +360,29 @@ bool has_pinned(s32 cpu)
 }
 
 /*
- * Queue @p near @cpu. Tasks without a choice get a queue of their CPU's own: in
- * an LLC's queue every other CPU would have to walk past them.
+ * The queue that @p is to wait in near @cpu. Tasks without a choice get one of their
+ * CPU's own: in an LLC's every other CPU would have to walk past them.
  */
-void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
+u64 task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 {
 	u32 llc;
-	u64 dsq, slice = task_slice(p, cpu), key = task_key(p, cpu, slice, enq_flags);
+
+	if (p->nr_cpus_allowed == 1) {
+		preload_count_rare(enqueue_cpu);
+		preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].pinned = 1;
+		return PRELOAD_DSQ_CPU(cpu);
+	}
+	preload_count(enqueue_llc);
+	llc = task_llc(p, cpu);
+	if (!llc_has_waiting(llc))
+		__sync_fetch_and_or(&preload_waiting, llc_bit(llc));
+	return PRELOAD_DSQ_LLC(llc);
+}
+
+/* Queue @p near @cpu. */
+void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
+{
+	u64 slice = task_slice(p, cpu), key = task_key(p, cpu, slice, enq_flags);
 
 	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && cpu == scx_bpf_task_cpu(p) &&
 	    preempts(p, cpu, key)) {
@@ -375,18 +391,7 @@ void enqueue_task(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, slice, enq_flags | PRELOAD_ENQ_PREEMPT);
 		return;
 	}
-	if (p->nr_cpus_allowed == 1) {
-		preload_count_rare(enqueue_cpu);
-		preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].pinned = 1;
-		dsq = PRELOAD_DSQ_CPU(cpu);
-	} else {
-		preload_count(enqueue_llc);
-		llc = task_llc(p, cpu);
-		dsq = PRELOAD_DSQ_LLC(llc);
-		if (!llc_has_waiting(llc))
-			__sync_fetch_and_or(&preload_waiting, llc_bit(llc));
-	}
-	preload_dsq_insert_vtime(p, dsq, slice, key, enq_flags);
+	preload_dsq_insert_vtime(p, task_queue(p, cpu), slice, key, enq_flags);
 }
 
 /* Make the queues that tasks of @cpu wait in; those that exist stay. */

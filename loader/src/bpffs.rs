@@ -23,6 +23,9 @@ pub const DIR: &str = "/sys/fs/bpf/scx_preload";
 /// The pinned link; as long as it is there the scheduler needs no process.
 pub const LINK: &str = "/sys/fs/bpf/scx_preload/link";
 
+/// The pinned map of the watch: its timer stops when user space holds it no more.
+pub const WATCH: &str = "/sys/fs/bpf/scx_preload/watch";
+
 /// Our directory, created and locked: loads and unloads exclude each other.
 #[derive(Debug)]
 pub struct PinDir {
@@ -56,14 +59,17 @@ impl PinDir {
         Ok(Some(Self { _lock: lock }))
     }
 
-    /// Remove the pin of the link, if there is one.
+    /// Remove our pins, if there are any.
     pub fn unpin(&self) -> Result<()> {
-        match fs::remove_file(LINK) {
-            Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io(format!("cannot remove {LINK}"))(err))
+        for pin in [LINK, WATCH] {
+            match fs::remove_file(pin) {
+                Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("cannot remove {pin}"))(err));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 

@@ -58,6 +58,20 @@ pub enum Error {
     #[error("scx_preload is not loaded")]
     NotLoaded,
 
+    /// The defaults decide alone anyway.
+    #[error(
+        "there is nothing to bypass: no hook of placement, order or balance is overridden, the defaults decide already"
+    )]
+    NothingToBypass,
+
+    /// It was ended, and began again at once, for this reason.
+    #[error("it ended and began again: {0}; load a scheduler without that override")]
+    BypassedAgain(String),
+
+    /// The scheduler did not do what it was asked to, within so many seconds.
+    #[error("the scheduler has not answered within {0} s; `scx_preload status` says what it does")]
+    NoAnswer(u64),
+
     /// A libbpf call failed.
     #[error("{what}: {source}")]
     Libbpf {

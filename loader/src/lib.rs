@@ -9,6 +9,7 @@
 
 pub mod bpffs;
 pub mod btf;
+pub mod bypass;
 pub mod cmdline;
 pub mod elf;
 pub mod error;

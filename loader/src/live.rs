@@ -14,6 +14,7 @@ use scx_preload_defaults::HOOKS;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::bypass::Bypass;
 use crate::object::MAP_PREFIX;
 use crate::{Error, Result, bpffs, btf};
 
@@ -45,6 +46,8 @@ pub struct Live {
     pub counters: BTreeMap<String, u64>,
     /// Topology as the BPF side sees it.
     pub topology: Value,
+    /// Soft bypass of overrides.
+    pub bypass: Option<Bypass>,
     /// Settings: the rodata variables.
     pub settings: Map<String, Value>,
     /// Other global variables that are plain numbers: those of overrides.
@@ -55,9 +58,15 @@ pub struct Live {
     pub programs: BTreeMap<String, u32>,
 }
 
-impl Live {
-    /// Read the scheduler behind the pinned link; none if nothing is pinned.
-    pub fn read() -> Result<Option<Self>> {
+/// Programs of the scheduler behind the pinned link, with the maps that they use.
+struct Loaded {
+    programs: Vec<ProgramInfo>,
+    maps: BTreeSet<u32>,
+}
+
+impl Loaded {
+    /// None if nothing is pinned, or the link was detached.
+    fn find() -> Result<Option<Self>> {
         bpffs::require_root()?;
         let Some(link) = bpffs::open_link()? else {
             return Ok(None);
@@ -79,16 +88,34 @@ impl Live {
         let programs: Vec<_> = ProgInfoIter::with_query_opts(options)
             .filter(|prog| prog.btf_id == ops.btf_id)
             .collect();
-        let Some(first) = programs.first() else {
+        let maps = programs
+            .iter()
+            .flat_map(|prog| prog.map_ids.iter().copied())
+            .collect();
+        Ok(Some(Loaded { programs, maps }))
+    }
+}
+
+/// Write the first entry of a map of the loaded scheduler.
+pub(crate) fn write_map(name: &str, value: u32) -> Result<()> {
+    let loaded = Loaded::find()?.ok_or(Error::NotLoaded)?;
+    let map = open_map(&loaded.maps, name)?.ok_or(Error::NotLoaded)?;
+    map.update(&first_key(), &value.to_ne_bytes(), MapFlags::ANY)
+        .map_err(Error::libbpf(format!("cannot write the map {name}")))
+}
+
+impl Live {
+    /// Read the scheduler behind the pinned link; none if nothing is pinned.
+    pub fn read() -> Result<Option<Self>> {
+        let Some(loaded) = Loaded::find()? else {
+            return Ok(None);
+        };
+        let Some(first) = loaded.programs.first() else {
             return Ok(None);
         };
         let btf = Btf::from_prog_id(first.id)
             .map_err(Error::libbpf("cannot read the scheduler's BTF"))?;
-        let maps: BTreeSet<u32> = programs
-            .iter()
-            .flat_map(|prog| prog.map_ids.iter().copied())
-            .collect();
-        Self::from_parts(&btf, &programs, &maps).map(Some)
+        Self::from_parts(&btf, &loaded.programs, &loaded.maps).map(Some)
     }
 
     fn from_parts(btf: &Btf<'_>, programs: &[ProgramInfo], maps: &BTreeSet<u32>) -> Result<Self> {
@@ -125,6 +152,7 @@ impl Live {
                 .map(|(name, value)| (name, number(Some(value))))
                 .collect(),
             topology: topology(btf, &bss),
+            bypass: Bypass::from_value(bss.value(btf, "preload_bypass")),
             settings,
             variables: bss.numbers(btf),
             exit: bss.value(btf, "preload_exit_info"),

@@ -21,6 +21,9 @@ use crate::{Error, Result, libbpf_log};
 /// Name of our ops, as in `/sys/kernel/sched_ext/root/ops`.
 pub const OPS: &str = "preload";
 
+/// The map with the timer that watches overrides.
+const WATCH: &str = "preload_watch";
+
 /// Enabling walks every task, disabling too: both take a moment under load. Less
 /// than the unit's TimeoutStartSec=, so that it is we who say what happened.
 const STATE_LIMIT: Duration = Duration::from_secs(10);
@@ -44,6 +47,10 @@ pub fn load(source: &Source, settings: &[Setting]) -> Result<()> {
         return Err(stopped(source, &state, log_start));
     }
     libbpf_log::take();
+    for mut map in loaded.maps_mut().filter(|map| map.name() == WATCH) {
+        map.pin(bpffs::WATCH)
+            .map_err(Error::libbpf(format!("cannot pin {}", bpffs::WATCH)))?;
+    }
     link.pin(bpffs::LINK)
         .map_err(Error::libbpf(format!("cannot pin {}", bpffs::LINK)))
 }

@@ -24,7 +24,8 @@
  *
  * A result out of range never reaches the kernel: it is counted under the
  * hook's name (`scx_preload status`, column BAD) and replaced as the hook's
- * text says.
+ * text says. Too many of them, and the hook is not asked for some time: see
+ * bypass.bpf.h.
  *
  * Virtual time is in nanoseconds of CPU time at the default weight of 100.
  */
@@ -41,6 +42,9 @@
 #endif
 #ifndef __arg_untrusted
 #define __arg_untrusted __attribute__((btf_decl_tag("arg:untrusted")))
+#endif
+#ifndef __arg_nullable
+#define __arg_nullable __attribute__((btf_decl_tag("arg:nullable")))
 #endif
 #ifndef __arg_nonnull
 #define __arg_nonnull __attribute__((btf_decl_tag("arg:nonnull")))
@@ -77,6 +81,9 @@ enum preload_hook {
 	HOOK_CPU_ONLINE,
 	HOOK_CPU_OFFLINE,
 	HOOK_DUMP,
+	HOOK_ENQUEUE,
+	HOOK_DISPATCH,
+	HOOK_BYPASS,
 	PRELOAD_NR_HOOKS,
 };
 
@@ -382,5 +389,60 @@ void dfl_cpu_offline(s32 cpu);
  */
 void __preload_hook hook_dump(void);
 void dfl_dump(void);
+
+/**
+ * hook_enqueue() - replace the whole of ops.enqueue()
+ * @p: the task
+ * @enq_flags: SCX_ENQ_*
+ *
+ * When: from ops.enqueue(). Where it is overridden the hooks that ops.enqueue() asks
+ * are asked by dfl_enqueue() only.
+ * May call: scx_bpf_dsq_insert(), scx_bpf_dsq_insert_vtime(), scx_bpf_select_cpu_and(),
+ * scx_bpf_pick_idle_cpu() and its like.
+ * Must insert @p into one queue: a CPU's local one, one that hook_init() has created
+ * with an id of 1 << 40 or more and below 1 << 63, or by dfl_enqueue() one of the
+ * defaults'. Or keep it in data of its own, for hook_dispatch() to insert. While
+ * bypassed both are taken out of its hands: later it finds tasks that have run
+ * already, and may insert them all the same, as the kernel lets nobody run twice.
+ * Default: dfl_enqueue(): the place that hook_pick_idle_cpu() gives, else a queue of
+ * the LLC or of the CPU.
+ * Kernel: enqueue_task_fair() in kernel/sched/fair.c; ops.enqueue() in
+ * kernel/sched/ext/internal.h.
+ */
+void __preload_hook hook_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags);
+void dfl_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags);
+
+/**
+ * hook_dispatch() - replace the whole of ops.dispatch()
+ * @cpu: the CPU, whose local queue is empty
+ * @prev: the task that runs on it, or NULL; it may go on if it is
+ *	SCX_TASK_QUEUED in @scx.flags and gets a new @scx.slice
+ *
+ * When: from ops.dispatch(), where it is overridden.
+ * May call: scx_bpf_dsq_move_to_local(), scx_bpf_dsq_move(), scx_bpf_dsq_insert().
+ * Must end with dfl_dispatch() if nothing else is found, unless no task ever waits in
+ * the defaults' queues.
+ * Default: dfl_dispatch(): the first of the CPU's queue, of its LLC's, of another LLC's
+ * where tasks have waited longer, or @prev, whichever is earliest.
+ * Kernel: pick_next_task_fair(), sched_balance_newidle() in kernel/sched/fair.c;
+ * ops.dispatch() in kernel/sched/ext/internal.h.
+ */
+void __preload_hook hook_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable);
+void dfl_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable);
+
+/**
+ * hook_bypass() - be told that bypass has begun or ended
+ * @reason: enum preload_bypass_reason in bypass.bpf.h; PRELOAD_BYPASS_NONE when it has
+ *	ended
+ *
+ * When: from a timer, up to 125 ms after the change, with no lock held. No other hook
+ * of placement, order or balance is asked while bypassed.
+ * May call: nothing more.
+ * Default: dfl_bypass(): nothing.
+ * Kernel: ops.cpu_release() and its like tell of other losses; of the kernel's own
+ * bypass, scx_bypass() in kernel/sched/ext/ext.c, nobody is told.
+ */
+void __preload_hook hook_bypass(u32 reason);
+void dfl_bypass(u32 reason);
 
 #endif

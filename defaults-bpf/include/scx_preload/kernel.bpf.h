@@ -12,6 +12,7 @@
 #include <bpf/bpf_tracing.h>
 
 #define PRELOAD_DSQ_LOCAL bpf_core_enum_value(enum scx_dsq_id_flags, SCX_DSQ_LOCAL)
+#define PRELOAD_DSQ_LOCAL_ON bpf_core_enum_value(enum scx_dsq_id_flags, SCX_DSQ_LOCAL_ON)
 #define PRELOAD_ENQ_WAKEUP bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_WAKEUP)
 #define PRELOAD_ENQ_CPU_SELECTED bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_CPU_SELECTED)
 #define PRELOAD_ENQ_PREEMPT bpf_core_enum_value(enum scx_enq_flags, SCX_ENQ_PREEMPT)
@@ -21,14 +22,18 @@
 #define PRELOAD_WAKE_SYNC bpf_core_enum_value(enum scx_wake_flags, SCX_WAKE_SYNC)
 #define PRELOAD_PICK_IDLE_CORE bpf_core_enum_value(enum scx_pick_idle_cpu_flags, SCX_PICK_IDLE_CORE)
 #define PRELOAD_KICK_IDLE bpf_core_enum_value(enum scx_kick_flags, SCX_KICK_IDLE)
+#define PRELOAD_KICK_PREEMPT bpf_core_enum_value(enum scx_kick_flags, SCX_KICK_PREEMPT)
 #define PRELOAD_TASK_QUEUED bpf_core_enum_value(enum scx_ent_flags, SCX_TASK_QUEUED)
 
-/* Error numbers are macros, which BTF and so vmlinux.h cannot carry. */
+/* Macros, which BTF and so vmlinux.h cannot carry. */
 #ifndef EEXIST
 #define EEXIST 17
 #endif
 #ifndef EINVAL
 #define EINVAL 22
+#endif
+#ifndef CLOCK_MONOTONIC
+#define CLOCK_MONOTONIC 1
 #endif
 
 /* The sched_ext project's headers define this too, in the same way. */

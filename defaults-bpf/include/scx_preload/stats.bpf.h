@@ -13,7 +13,11 @@
 #include "hooks.bpf.h"
 
 struct preload_hook_stats {
-	u64 calls; /* the ops asked the hook, whoever defines it */
+	/*
+	 * The ops asked the hook, whoever defines it; for hook_enqueue() and
+	 * hook_dispatch() only if they are overridden.
+	 */
+	u64 calls;
 	u64 dfl; /* the override called the default body */
 	u64 bad; /* the result was out of range and replaced by a safe one */
 };
@@ -32,6 +36,7 @@ struct preload_stats {
 	u64 kick_idle; /* idle CPUs woken for a queued task */
 	u64 leave_pressed; /* idle CPUs left for one that RT and interrupts use less */
 	u64 cpuperf_set; /* changes of a CPU's performance target */
+	u64 bypass_rescue; /* tasks taken from where an override had them */
 	u64 no_storage; /* a task's own data could not be allocated */
 	struct preload_hook_stats hooks[PRELOAD_NR_HOOKS];
 };

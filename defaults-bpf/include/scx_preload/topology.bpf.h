@@ -32,6 +32,7 @@ struct preload_cpu {
 	u16 fast; /* one of fast_cpumask() */
 	u16 online;
 	u16 pinned; /* its own queue may have tasks; written under its rq's lock */
+	u16 settled; /* the change of bypass that it has seen to the end */
 };
 
 struct preload_llc {

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use scx_preload::bypass::Bypass;
 use scx_preload::cmdline::Wish;
+use scx_preload::live::Live;
 use scx_preload::object::{Setting, Source};
 use scx_preload::{Error, bpffs, scheduler};
 
@@ -82,6 +84,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn load(source: &Source, settings: &[Setting]) -> scx_preload::Result<()> {
     scheduler::load(source, settings)?;
     log::info!("attached {}, pinned in {}", source.name, bpffs::DIR);
+    let bypass = Live::read()?.and_then(|live| live.bypass);
+    if let Some(why) = bypass.as_ref().and_then(Bypass::why) {
+        log::warn!("its overrides are bypassed already: {why}");
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+pub mod bypass;
 pub mod hooks;
 pub mod link;
 pub mod load;

@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+use scx_preload::bypass::Bypass;
 use scx_preload::kernel::SchedExt;
 use scx_preload::live::Live;
 use scx_preload::{bpffs, scheduler};
@@ -93,6 +94,10 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
         )?;
     }
 
+    if let Some(bypass) = live.bypass.as_ref().filter(|bypass| bypass.changes > 0) {
+        out.push_str(&bypass_text(bypass)?);
+    }
+
     let mut rows = vec![
         ["HOOK", "CALLS", "DEFAULT", "BAD", "FROM"]
             .map(String::from)
@@ -126,6 +131,21 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
         rows.push(vec![name.clone(), count.to_string()]);
     }
     out.push_str(&super::table(&rows));
+    Ok(out)
+}
+
+fn bypass_text(bypass: &Bypass) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    write!(out, "bypass      ")?;
+    match (bypass.why(), bypass.until) {
+        (None, _) => writeln!(out, "off")?,
+        (Some(why), Some(until)) => writeln!(out, "on until [{until:.3}]: {why}")?,
+        (Some(why), None) => writeln!(out, "on until `scx_preload bypass off`: {why}")?,
+    }
+    for change in &bypass.log {
+        let what = if change.reason.is_some() { "on" } else { "off" };
+        writeln!(out, "  [{:12.6}]  {what:<3}  {}", change.at, change.text)?;
+    }
     Ok(out)
 }
 

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Soft bypass: overrides are not asked and the defaults decide alone. The BPF side
+//! begins and ends it; what is here asks it to, and reads what it says.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use scx_preload_defaults::HOOKS;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::live::{self, Live};
+use crate::{Error, Result};
+
+/// The map that the user's wish goes to.
+const WISHES: &str = "preload_wishes";
+
+/// The watch looks at it every 125 ms, later on a machine with much to do.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// What the user wants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wish {
+    /// Bypass until it is ended by hand.
+    On,
+    /// No bypass; earlier ones are forgotten.
+    Off,
+}
+
+/// `enum preload_bypass_reason`
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Results of a hook were out of range.
+    Bad,
+    /// A task was runnable for too long and did not run.
+    Stall,
+    /// A CPU spent too much of its time in a hook.
+    Slow,
+    /// The override asked for it.
+    Override,
+    /// The user asked for it.
+    User,
+}
+
+/// A change between bypass and none.
+#[derive(Clone, Debug, Serialize)]
+pub struct Change {
+    /// When, in seconds since boot, as in dmesg.
+    pub at: f64,
+    /// Why it began; none where it ended.
+    pub reason: Option<Reason>,
+    /// The same with its circumstances, in words.
+    pub text: String,
+}
+
+/// State of the soft bypass.
+#[derive(Clone, Debug, Serialize)]
+pub struct Bypass {
+    /// Whether there are overrides that can be bypassed.
+    pub watched: bool,
+    /// Why it is on; none if it is not.
+    pub on: Option<Reason>,
+    /// When it ends by itself, in seconds since boot; none if it does not.
+    pub until: Option<f64>,
+    /// How often it has begun, less what is forgotten.
+    pub times: u32,
+    /// Changes since load.
+    pub changes: u32,
+    /// The latest of them, the oldest first.
+    pub log: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+struct RawBypass {
+    on: u32,
+    until: u64,
+    times: u32,
+    seq: u32,
+    first_ns: u64,
+    changes: Vec<RawChange>,
+}
+
+#[derive(Deserialize)]
+struct RawChange {
+    at: u64,
+    waited: u64,
+    reason: u32,
+    hook: usize,
+    pid: i32,
+    cpu: i32,
+    why: RawWhy,
+}
+
+#[derive(Deserialize)]
+struct RawWhy {
+    text: Vec<i8>,
+}
+
+impl Reason {
+    fn from_number(number: u32) -> Option<Self> {
+        use Reason::*;
+        let all = [Bad, Stall, Slow, Override, User];
+        all.get((number as usize).checked_sub(1)?).copied()
+    }
+}
+
+impl RawChange {
+    fn text(&self) -> String {
+        let hook = HOOKS.get(self.hook).map_or("a hook", |hook| hook.name);
+        let why = self.why.text.iter().take_while(|&&byte| byte != 0);
+        let why: Vec<u8> = why.map(|&byte| byte as u8).collect();
+        let why = String::from_utf8_lossy(&why);
+        let cpu = self.cpu;
+        match Reason::from_number(self.reason) {
+            None => "the overrides are asked again".into(),
+            Some(Reason::Bad) => format!("{hook} gives results out of range, on CPU {cpu}"),
+            Some(Reason::Stall) => format!(
+                "{why}[{}] was runnable on CPU {cpu} for {} ms and did not run",
+                self.pid,
+                self.waited / 1_000_000
+            ),
+            Some(Reason::Slow) => format!("{hook} takes too much of the time of CPU {cpu}"),
+            Some(Reason::Override) => format!("an override asked for it: {why}"),
+            Some(Reason::User) => "scx_preload bypass on".into(),
+        }
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+impl Bypass {
+    /// From `struct preload_bypass`; none if the scheduler has no such thing.
+    pub(crate) fn from_value(value: Value) -> Option<Self> {
+        let raw: RawBypass = serde_json::from_value(value).ok()?;
+        let on = Reason::from_number(raw.on);
+        let kept = raw.changes.len().max(1) as u32;
+        let log = (raw.seq.saturating_sub(kept)..raw.seq)
+            .filter_map(|n| raw.changes.get((n % kept) as usize))
+            .map(|change| Change {
+                at: seconds(change.at),
+                reason: Reason::from_number(change.reason),
+                text: change.text(),
+            });
+        Some(Bypass {
+            watched: raw.first_ns != 0,
+            on,
+            until: (on.is_some() && raw.until != u64::MAX).then(|| seconds(raw.until)),
+            times: raw.times,
+            changes: raw.seq,
+            log: log.collect(),
+        })
+    }
+
+    /// Why it is on, in words; none if it is not.
+    pub fn why(&self) -> Option<&str> {
+        self.on?;
+        self.log.last().map(|change| change.text.as_str())
+    }
+}
+
+/// Tell the loaded scheduler what the user wants, and wait until it is so. Fails if
+/// there is no scheduler of ours, nothing that could be bypassed, or if overrides are
+/// bypassed again as soon as they are asked.
+pub fn ask(wish: Wish) -> Result<()> {
+    let before = state()?;
+    if !before.watched {
+        return Err(Error::NothingToBypass);
+    }
+    live::write_map(WISHES, wish as u32 + 1)?;
+    let start = Instant::now();
+    while start.elapsed() < LIMIT {
+        let now = state()?;
+        match (wish, now.on) {
+            (Wish::On, Some(_)) | (Wish::Off, None) => return Ok(()),
+            // It has been off in between.
+            (Wish::Off, Some(_)) if now.changes > before.changes + 1 => {
+                let why = now.why().unwrap_or_default().into();
+                return Err(Error::BypassedAgain(why));
+            }
+            _ => sleep(Duration::from_millis(20)),
+        }
+    }
+    Err(Error::NoAnswer(LIMIT.as_secs()))
+}
+
+fn state() -> Result<Bypass> {
+    let live = Live::read()?.ok_or(Error::NotLoaded)?;
+    live.bypass.ok_or(Error::NothingToBypass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn change(at: u64, reason: u32, hook: usize, why: &str) -> Value {
+        let mut text: Vec<i8> = why.bytes().map(|byte| byte as i8).collect();
+        text.resize(48, 0);
+        json!({
+            "at": at, "waited": 1_200_000_000u64, "reason": reason, "hook": hook,
+            "pid": 7, "cpu": 3, "why": { "text": text },
+        })
+    }
+
+    #[test]
+    fn log_is_in_order_and_in_words() {
+        let bypass = Bypass::from_value(json!({
+            "on": 2, "until": u64::MAX, "times": 5, "seq": 3, "first_ns": 1,
+            "changes": [change(3_000_000_000, 2, 0, "cc1"), change(2_000_000_000, 0, 0, "")],
+        }))
+        .unwrap();
+        assert_eq!((bypass.on, bypass.until), (Some(Reason::Stall), None));
+        let texts: Vec<&str> = bypass.log.iter().map(|c| c.text.as_str()).collect();
+        let stall = "cc1[7] was runnable on CPU 3 for 1200 ms and did not run";
+        assert_eq!(texts, ["the overrides are asked again", stall]);
+        assert_eq!(bypass.why(), Some(stall));
+    }
+
+    #[test]
+    fn names_the_hook() {
+        let raw = json!({
+            "on": 0, "until": 0, "times": 1, "seq": 1, "first_ns": 1, "changes": [change(1, 1, 1, "")],
+        });
+        let bypass = Bypass::from_value(raw).unwrap();
+        assert_eq!(bypass.why(), None);
+        let text = &bypass.log[0].text;
+        assert!(text.starts_with(HOOKS[1].name), "{text}");
+    }
+}
