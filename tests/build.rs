@@ -21,6 +21,7 @@ fn main() -> Result<()> {
             let Some(name) = name(&src) else { continue };
             match name {
                 "each_hook" => each_hook(&src, &out)?,
+                "faults" => faults(&src, &out)?,
                 "misspelled" => object(
                     &src,
                     &out.join("misspelled.bpf.o"),
@@ -64,6 +65,16 @@ fn each_hook(src: &Path, out: &Path) -> Result<()> {
         object(src, &obj, &[&format!("-DOVERRIDE={n}")])?;
         let last = link::link(&[OBJECT, &fs::read(&obj)?])?;
         fs::write(out.join(format!("{}.last.bpf.o", hook.name)), last)?;
+    }
+    Ok(())
+}
+
+/// An object `fault_<what>` for each `#ifdef FAULT_<WHAT>`.
+fn faults(src: &Path, out: &Path) -> Result<()> {
+    let text = fs::read_to_string(src)?;
+    for fault in text.lines().filter_map(|l| l.strip_prefix("#ifdef ")) {
+        let obj = out.join(format!("{}.bpf.o", fault.to_lowercase()));
+        object(src, &obj, &[&format!("-D{fault}")])?;
     }
     Ok(())
 }

@@ -152,13 +152,15 @@ pub const BOOTS: &[Boot] = &[
         "newest",
         Which::Newest,
         &[
-            "smoke", "loader", "hooks", "sched", "cgroup", "hotplug", "topology",
+            "smoke", "loader", "hooks", "bypass", "sched", "cgroup", "hotplug", "topology",
         ],
     ),
     tiny(
         "other",
         Which::Other,
-        &["smoke", "loader", "hooks", "sched", "cgroup", "hotplug"],
+        &[
+            "smoke", "loader", "hooks", "bypass", "sched", "cgroup", "hotplug",
+        ],
     ),
     shaped("one_cpu", Shape::new("1")),
     shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),

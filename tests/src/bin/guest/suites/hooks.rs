@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Test;
 use crate::hog::{Hog, Kind, ONLY, shares};
 use crate::preload::{OBJECTS, counter, hook, load, load_override, status, unload};
-use crate::sys::{end_with_sysrq, set_online};
+use crate::sys::{SCX_PRELOAD, end_with_sysrq, run_ok, set_online};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -36,6 +36,9 @@ pub const TESTS: &[Test] = tests![
     cpu_online,
     cpu_offline,
     dump,
+    enqueue,
+    dispatch,
+    bypass,
     bad_results_are_bounded,
     stay_on_core,
 ];
@@ -139,9 +142,14 @@ fn defaults_of_all_hooks_run() -> Result<()> {
     sleep(SECOND);
     end_with_sysrq()?;
     let status = status()?;
+    // Not asked without an override.
+    const SILENT: [&str; 3] = ["hook_enqueue", "hook_dispatch", "hook_bypass"];
     for hook in status["hooks"].as_array().context("no hooks")? {
+        let silent = SILENT.iter().any(|name| hook["name"] == *name);
         ensure!(
-            hook["calls"].as_u64() > Some(0) && hook["dfl"] == hook["calls"] && hook["bad"] == 0,
+            (hook["calls"].as_u64() > Some(0)) != silent
+                && hook["dfl"] == hook["calls"]
+                && hook["bad"] == 0,
             "{hook}"
         );
         ensure!(hook["overridden"] == false, "{hook}");
@@ -267,7 +275,8 @@ fn task_vtime() -> Result<()> {
     load(&[])?;
     let fair = advantage()?;
     ensure!((0.8..1.25).contains(&fair), "{fair:.2} with the defaults");
-    in_both_orders("hook_task_vtime", || {
+    // It starves the others, and is not to be bypassed for that.
+    in_both_orders_with("hook_task_vtime", &["--set", "bypass_stall_ms=0"], || {
         let advantage = advantage()?;
         ensure!(advantage > 10.0, "advantage of {advantage:.2}");
         Ok(())
@@ -520,8 +529,69 @@ fn dump() -> Result<()> {
 }
 
 /// Garbage from every hook: counted, replaced, and the machine works on.
+/// Favoured tasks share their CPU in slices of 40 ms, the others in the defaults' order.
+fn enqueue() -> Result<()> {
+    in_both_orders("hook_enqueue", || {
+        let favoured = [Hog::start(FAVOURED)?, Hog::start(FAVOURED)?];
+        sleep(SECOND / 2);
+        let shares = shares(&favoured, 2 * SECOND)?;
+        println!("{shares:?}");
+        let switches = favoured[0].preempted()? + favoured[1].preempted()?;
+        ensure!(switches > 0 && switches < 200, "{switches} switches");
+        let status = status()?;
+        let (calls, dfl) = (
+            hook(&status, "hook_enqueue", "calls")?,
+            hook(&status, "hook_enqueue", "dfl")?,
+        );
+        let own = status["variables"]["enqueued"].as_u64().unwrap_or(0);
+        ensure!(
+            dfl > 0 && own > 0 && adds_up(calls, dfl + own),
+            "{calls} calls, {dfl} defaults, {own} own"
+        );
+        Ok(())
+    })
+}
+
+/// The scheduler runs on between one counter and the next.
+fn adds_up(all: u64, parts: u64) -> bool {
+    all.abs_diff(parts) < all / 5
+}
+
+/// The override lets the running task go on at most of its turns.
+fn dispatch() -> Result<()> {
+    in_both_orders("hook_dispatch", || {
+        let hogs = [Hog::start(PLAIN)?, Hog::start(PLAIN)?];
+        sleep(SECOND / 2);
+        let shares = shares(&hogs, 2 * SECOND)?;
+        println!("{shares:?}");
+        ensure!(shares.iter().all(|share| *share > SECOND / 4), "{shares:?}");
+        let status = status()?;
+        let (calls, dfl) = (
+            hook(&status, "hook_dispatch", "calls")?,
+            hook(&status, "hook_dispatch", "dfl")?,
+        );
+        let kept = status["variables"]["kept"].as_u64().unwrap_or(0);
+        ensure!(
+            kept > 0 && adds_up(calls, dfl + kept),
+            "{calls} calls, {dfl} defaults, {kept} kept"
+        );
+        Ok(())
+    })
+}
+
+/// It is no override that could be bypassed itself; the suite `bypass` shows when it is
+/// asked.
+fn bypass() -> Result<()> {
+    in_both_orders("hook_bypass", || {
+        let err = run_ok(SCX_PRELOAD, &["bypass", "on"]).err();
+        let err = err.context("there was something to bypass")?.to_string();
+        ensure!(err.contains("nothing to bypass"), "{err}");
+        Ok(())
+    })
+}
+
 fn bad_results_are_bounded() -> Result<()> {
-    load_override("bad_results", &[])?;
+    load_override("bad_results", &["--set", "bypass_bad_per_s=0"])?;
     mixed_load(3 * SECOND)?;
     let hogs = Hog::start_many(8, Kind::default())?;
     sleep(SECOND / 2);

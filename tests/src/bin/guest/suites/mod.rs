@@ -3,6 +3,7 @@
 //! in the table's order.
 
 mod boot;
+mod bypass;
 mod cgroup;
 mod hooks;
 mod hotplug;
@@ -35,6 +36,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("smoke", smoke::TESTS),
     ("loader", loader::TESTS),
     ("hooks", hooks::TESTS),
+    ("bypass", bypass::TESTS),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
     ("hotplug", hotplug::TESTS),

@@ -259,7 +259,7 @@ fn sleepers_run_beside_hogs() -> Result<()> {
 /// An override that always puts one task first: the other runs all the same, as
 /// soon as it is overdue.
 fn no_wait_without_end() -> Result<()> {
-    load_override("hook_task_vtime", &[])?;
+    load_override("hook_task_vtime", &["--set", "bypass_stall_ms=0"])?;
     let kind = Kind {
         cpus: &[3],
         ..Kind::default()
