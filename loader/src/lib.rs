@@ -14,6 +14,7 @@ pub mod cmdline;
 pub mod elf;
 pub mod error;
 pub mod kernel;
+pub mod kernel_bypass;
 pub mod libbpf_log;
 pub mod linker;
 pub mod live;

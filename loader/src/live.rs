@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::bypass::Bypass;
+use crate::kernel_bypass::{self, LbInterval};
 use crate::object::MAP_PREFIX;
 use crate::{Error, Result, bpffs, btf};
 
@@ -52,6 +53,8 @@ pub struct Live {
     pub settings: Map<String, Value>,
     /// Other global variables that are plain numbers: those of overrides.
     pub variables: Map<String, Value>,
+    /// What the load changed of the kernel's own bypass.
+    pub kernel_bypass: LbInterval,
     /// Kind and code of the exit, 0 while it runs. See `enum scx_exit_kind`.
     pub exit: Value,
     /// Verified instructions of each program.
@@ -126,6 +129,10 @@ impl Live {
 
         let files = hook_files(btf, programs);
         let overridden = number(settings.remove("overridden_hooks"));
+        let kernel_bypass = LbInterval {
+            set_us: number(settings.remove(kernel_bypass::SET)),
+            before_us: number(settings.remove(kernel_bypass::BEFORE)),
+        };
         let hooks = HOOKS
             .iter()
             .enumerate()
@@ -154,6 +161,7 @@ impl Live {
             topology: topology(btf, &bss),
             bypass: Bypass::from_value(bss.value(btf, "preload_bypass")),
             settings,
+            kernel_bypass,
             variables: bss.numbers(btf),
             exit: bss.value(btf, "preload_exit_info"),
             programs: programs

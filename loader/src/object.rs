@@ -7,7 +7,7 @@ use libbpf_rs::{AsRawLibbpf, MapType, Object, ObjectBuilder, OpenObject};
 use scx_preload_defaults::HOOKS;
 
 use crate::elf::{Binding, BpfObject};
-use crate::{Error, Result, btf, libbpf_log};
+use crate::{Error, Result, btf, kernel_bypass, libbpf_log};
 
 /// Name that the kernel shows for our maps: `preload.bss`, `preload.rodata`.
 pub const MAP_PREFIX: &str = "preload";
@@ -15,6 +15,14 @@ pub const MAP_PREFIX: &str = "preload";
 /// The rodata variable that tells the kernel side, and so `status`, which hooks
 /// are overridden: bit n for hook n of the catalogue.
 const OVERRIDDEN: &str = "overridden_hooks";
+
+/// Rodata variables that are not the user's to set.
+const INTERNAL: [&str; 4] = [
+    "contract_version",
+    OVERRIDDEN,
+    kernel_bypass::SET,
+    kernel_bypass::BEFORE,
+];
 
 const OPS_TYPE: &str = "sched_ext_ops";
 
@@ -127,7 +135,7 @@ pub fn set_rodata(object: &mut OpenObject, settings: &[Setting]) -> Result<()> {
                     .iter()
                     .filter(|v| btf::parse_scalar(v.ty, v.size, "0").is_ok())
                     .map(|v| v.name.as_str())
-                    .filter(|name| *name != OVERRIDDEN && *name != "contract_version")
+                    .filter(|name| !INTERNAL.contains(name))
                     .collect();
                 return Err(failed(format!(
                     "the object has no such variable; it has {}",

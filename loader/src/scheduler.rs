@@ -2,7 +2,8 @@
 //! Put a scheduler in place and take it away.
 //!
 //! The order is load → attach → confirm → pin. Until the last step the link
-//! lives in this process only, so that dying anywhere before leaves nothing.
+//! lives in this process only, so that dying anywhere before leaves nothing but the
+//! interval of [`crate::kernel_bypass`].
 
 use std::fs::File;
 use std::io::Read;
@@ -15,6 +16,7 @@ use nix::fcntl::OFlag;
 
 use crate::bpffs::{self, PinDir};
 use crate::kernel::{self, SchedExt};
+use crate::kernel_bypass::LbInterval;
 use crate::object::{self, Setting, Source};
 use crate::{Error, Result, libbpf_log};
 
@@ -37,8 +39,19 @@ pub fn load(source: &Source, settings: &[Setting]) -> Result<()> {
     kernel::check()?;
     let pins = PinDir::lock()?;
     refuse_if_busy()?;
+    LbInterval::of_loaded().restore();
     pins.unpin()?;
 
+    // Attaching bypasses, too.
+    let interval = LbInterval::shorten(source);
+    let started = start(source, &[settings, &interval.settings()].concat());
+    if started.is_err() {
+        interval.restore();
+    }
+    started
+}
+
+fn start(source: &Source, settings: &[Setting]) -> Result<()> {
     let mut loaded = object::load(source, settings)?;
     let log_start = KernelLog::open();
     let mut link = attach(source, &mut loaded)?;
@@ -69,6 +82,8 @@ pub fn unload() -> Result<bool> {
     let pins = PinDir::lock_existing()?.ok_or(Error::NotLoaded)?;
     let link = bpffs::open_link()?.ok_or(Error::NotLoaded)?;
     let ran = before.runs(OPS);
+    // Once detached, it cannot be asked.
+    let interval = LbInterval::of_loaded();
     if ran {
         link.detach()
             .map_err(Error::libbpf("cannot detach the scheduler"))?;
@@ -78,6 +93,7 @@ pub fn unload() -> Result<bool> {
     let after = SchedExt::wait(STATE_LIMIT, |now| {
         !now.runs(OPS) && now.state != "disabling"
     })?;
+    interval.restore();
     if after.runs(OPS) {
         return Err(Error::Busy(format!(
             "the kernel still says {} after {} s",
