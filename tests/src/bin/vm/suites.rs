@@ -152,14 +152,14 @@ pub const BOOTS: &[Boot] = &[
         "newest",
         Which::Newest,
         &[
-            "smoke", "loader", "hooks", "bypass", "sched", "cgroup", "hotplug", "topology",
+            "smoke", "loader", "hooks", "bypass", "kernel_bypass", "sched", "cgroup", "hotplug", "topology",
         ],
     ),
     tiny(
         "other",
         Which::Other,
         &[
-            "smoke", "loader", "hooks", "bypass", "sched", "cgroup", "hotplug",
+            "smoke", "loader", "hooks", "bypass", "kernel_bypass", "sched", "cgroup", "hotplug",
         ],
     ),
     shaped("one_cpu", Shape::new("1")),

@@ -7,6 +7,7 @@ mod bypass;
 mod cgroup;
 mod hooks;
 mod hotplug;
+mod kernel_bypass;
 mod loader;
 mod peers;
 mod sched;
@@ -37,6 +38,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("loader", loader::TESTS),
     ("hooks", hooks::TESTS),
     ("bypass", bypass::TESTS),
+    ("kernel_bypass", kernel_bypass::TESTS),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
     ("hotplug", hotplug::TESTS),
