@@ -6,12 +6,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::Result;
-use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::sched::sched_getcpu;
 use nix::unistd::Pid;
 
 use super::{Values, cpus, sharing, times, value};
 use crate::bench::proc::Worker;
-use crate::hog::{Hog, Kind};
+use crate::hog::{self, Hog, Kind};
 
 const WAKEUPS: usize = 500;
 const SLEEP: Duration = Duration::from_micros(500);
@@ -110,7 +110,5 @@ fn share_of_wakeups(count: usize, mut wakeup: impl FnMut() -> Result<bool>) -> R
 }
 
 fn allow(cpus: &[usize]) -> Result<()> {
-    let mut set = CpuSet::new();
-    cpus.iter().try_for_each(|cpu| set.set(*cpu))?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
+    hog::allow(Pid::from_raw(0), cpus.iter().copied())
 }
