@@ -3,13 +3,16 @@
 
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// Words on the kernel command line: which schedulers, which rows, how often,
-/// and the factor for counts and windows.
+/// Words on the kernel command line: which schedulers and modes, which rows, how
+/// often, and the factor for counts and windows.
 pub mod words {
     /// Names of schedulers with commas between them; with it, the guest compares.
     pub const SCHEDULERS: &str = "scx_bench.schedulers";
+    /// Names of [`Bypass`](super::Bypass)es with commas between them.
+    pub const MODES: &str = "scx_bench.modes";
     /// Names of workloads with commas between them.
     pub const ROWS: &str = "scx_bench.rows";
     /// How many times all is run.
@@ -58,6 +61,42 @@ pub struct Peer {
     pub files: Vec<(String, PathBuf)>,
 }
 
+/// Ours, in and out of bypass.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Bypass {
+    /// no bypass
+    Defaults,
+    /// the kernel's bypass as it comes
+    Kernel,
+    /// the kernel's bypass with the balancing interval that `load` sets
+    KernelOurs,
+    /// our own bypass, of an override
+    Soft,
+}
+
+impl Bypass {
+    /// As the command line and the tables have it.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or(String::new(), |value| value.get_name().into())
+    }
+
+    /// The mode of this name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+}
+
+/// What the columns of a row's table are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Table {
+    /// Ours and others.
+    Schedulers,
+    /// [`Bypass`]es of ours.
+    Bypass,
+}
+
 /// Which of two values is the better one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Better {
@@ -87,6 +126,8 @@ pub struct Row {
     pub name: &'static str,
     /// The workload that yields it.
     pub workload: &'static str,
+    /// Where it is shown.
+    pub table: Table,
     /// Unit of the value, empty for shares.
     pub unit: &'static str,
     /// Which way is better.
@@ -103,6 +144,7 @@ const fn cost(name: &'static str, unit: &'static str, target: Target, what: &'st
     Row {
         name,
         workload: name,
+        table: Table::Schedulers,
         unit,
         better: Better::Less,
         is_ratio: true,
@@ -115,6 +157,7 @@ const fn share(name: &'static str, better: Better, target: Target, what: &'stati
     Row {
         name,
         workload: name,
+        table: Table::Schedulers,
         unit: "",
         better,
         is_ratio: false,
@@ -128,11 +171,18 @@ const fn with(workload: &'static str, row: Row) -> Row {
     Row { workload, ..row }
 }
 
+impl Row {
+    /// Whether the target is meant for this column.
+    pub fn is_for(&self, column: &str) -> bool {
+        self.table == Table::Bypass || variant(column).is_some()
+    }
+}
+
 use Better::{Less, More};
 use Target::{OfSimple, Open, Ratio, Value};
 
-/// The table, in its order.
-pub const ROWS: &[Row] = &[
+/// The table of schedulers, in its order.
+const SCHEDULER_ROWS: &[Row] = &[
     cost(
         "ping_pong",
         "ns",
@@ -330,15 +380,107 @@ pub const ROWS: &[Row] = &[
     ),
 ];
 
-/// The row of this name.
-pub fn row(name: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.name == name)
+const fn bypass(workload: &'static str, row: Row) -> Row {
+    Row {
+        workload,
+        table: Table::Bypass,
+        is_ratio: false,
+        ..row
+    }
 }
 
-/// The workloads, in the table's order.
+/// What is measured of a load that begins on CPU 0.
+macro_rules! skewed {
+    ($name:literal, $tasks_a_cpu:expr, $what:literal) => {
+        [
+            bypass(
+                $name,
+                share(
+                    concat!($name, "_idle"),
+                    Less,
+                    Value(0.01),
+                    concat!("idle share of all CPUs; ", $what),
+                ),
+            ),
+            bypass(
+                $name,
+                cost(
+                    concat!($name, "_first"),
+                    "ms",
+                    Value(100.0 * $tasks_a_cpu),
+                    "the same: from the start until each task has run",
+                ),
+            ),
+            bypass(
+                $name,
+                share(
+                    concat!($name, "_max_min"),
+                    Less,
+                    Value(1.3),
+                    "the same: greatest to least CPU time of tasks with equal weight and CPUs",
+                ),
+            ),
+            bypass(
+                $name,
+                cost(
+                    concat!($name, "_recover"),
+                    "ms",
+                    Open,
+                    "the same: from the end of the bypass until each CPU runs a task",
+                ),
+            ),
+        ]
+    };
+}
+
+const SKEWED_ROWS: &[[Row; 4]] = &[
+    skewed!("bypass_20", 20.0 / 8.0, "20 hogs from CPU 0 of 8"),
+    skewed!("bypass_48", 48.0 / 8.0, "48 hogs from CPU 0 of 8"),
+    skewed!("bypass_200", 200.0 / 8.0, "200 hogs from CPU 0 of 8"),
+    skewed!(
+        "bypass_pinned",
+        27.0 / 8.0,
+        "8 hogs that stay on CPU 0 of 8, 3 on CPU 5, 16 from CPU 0"
+    ),
+    skewed!(
+        "bypass_nice",
+        16.0 / 8.0,
+        "8 hogs of nice 0 and 8 of nice 5 from CPU 0 of 8"
+    ),
+    skewed!("bypass_160", 160.0 / 64.0, "160 hogs from CPU 0 of 64"),
+];
+
+const WEIGHT_ROW: Row = bypass(
+    "bypass_nice",
+    share(
+        "bypass_nice_error",
+        Less,
+        Open,
+        "distance of the ratio of CPU times, nice 0 to 5, from that of the weights, 3.06",
+    ),
+);
+
+/// All rows: those of schedulers, then those of bypass, each in its table's order.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    let bypass = SKEWED_ROWS.as_flattened().iter().chain([&WEIGHT_ROW]);
+    SCHEDULER_ROWS.iter().chain(bypass)
+}
+
+/// The row of this name.
+pub fn row(name: &str) -> Option<&'static Row> {
+    rows().find(|row| row.name == name)
+}
+
+/// The table that a workload is for.
+pub fn table(workload: &str) -> Option<Table> {
+    let row = rows().find(|row| row.workload == workload);
+    row.map(|row| row.table)
+}
+
+/// The workloads, in the tables' order.
 pub fn workloads() -> Vec<&'static str> {
     let mut names = Vec::new();
-    for row in ROWS {
+    for row in rows() {
         if !row.workload.is_empty() && !names.contains(&row.workload) {
             names.push(row.workload);
         }
@@ -408,8 +550,25 @@ mod tests {
 
     #[test]
     fn rows_have_one_name_each() {
-        for (n, row) in ROWS.iter().enumerate() {
-            assert!(ROWS[..n].iter().all(|other| other.name != row.name));
+        for (n, row) in rows().enumerate() {
+            assert!(rows().take(n).all(|other| other.name != row.name));
         }
+    }
+
+    #[test]
+    fn modes() {
+        assert_eq!(Bypass::KernelOurs.name(), "kernel_ours");
+        for mode in Bypass::value_variants() {
+            assert_eq!(Bypass::find(&mode.name()), Some(*mode));
+        }
+        assert_eq!(Bypass::find(EEVDF), None);
+    }
+
+    #[test]
+    fn tables() {
+        assert_eq!(table("ping_pong"), Some(Table::Schedulers));
+        assert_eq!(table("bypass_nice"), Some(Table::Bypass));
+        assert!(row("bypass_20_idle").unwrap().is_for("kernel"));
+        assert!(!row("ping_pong").unwrap().is_for(EEVDF));
     }
 }

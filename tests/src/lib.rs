@@ -31,7 +31,7 @@ pub enum Report {
     Sample {
         /// The scheduler that ran meanwhile, as the command line named it.
         scheduler: String,
-        /// Name of the value, see [`bench::ROWS`], or of a counter beside them.
+        /// Name of the value, see [`bench::rows`], or of a counter beside them.
         row: String,
         /// The first is 0.
         repetition: u32,

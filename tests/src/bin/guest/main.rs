@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         _ if pid1 => init::mount_all().and_then(|()| whole_run()),
         ["--list"] => list(),
         ["--one", suite, test] => runner::run_here(suite, test),
-        ["--workload", name, scale] => bench::run_here(name, scale),
+        ["--workload", name, scale, under] => bench::run_here(name, scale, under),
         ["--helper", what] => bench::run_helper(what),
         ["--run"] => whole_run(),
         _ => Err(anyhow::anyhow!("usage: guest --list | --run")),

@@ -21,12 +21,19 @@ pub fn load(args: &[&str]) -> Result<()> {
     run_ok(SCX_PRELOAD, &all).map(drop)
 }
 
-/// Links the override `name` with the defaults and loads the result, with further
-/// arguments of `load`.
-pub fn load_override(name: &str, args: &[&str]) -> Result<()> {
+/// Where an override is when it is linked with the defaults.
+pub const LINKED: &str = "/run/linked.bpf.o";
+
+/// Links the override `name` with the defaults.
+pub fn link(name: &str) -> Result<()> {
     let object = format!("{OBJECTS}/{name}.bpf.o");
-    run_ok(SCX_PRELOAD, &["link", "-o", "/run/linked.bpf.o", &object])?;
-    load(&[&["--object", "/run/linked.bpf.o"], args].concat())
+    run_ok(SCX_PRELOAD, &["link", "-o", LINKED, &object]).map(drop)
+}
+
+/// Links the override `name` and loads the result, with further arguments of `load`.
+pub fn load_override(name: &str, args: &[&str]) -> Result<()> {
+    link(name)?;
+    load(&[&["--object", LINKED], args].concat())
 }
 
 pub fn unload() -> Result<()> {

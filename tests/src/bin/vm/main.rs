@@ -68,6 +68,9 @@ enum Verb {
     /// least, of the median), and the ratio to EEVDF, the kernel's own
     /// scheduler, in the same boot.
     ///
+    /// A second table is about bypass, when the scheduler's own decisions are off:
+    /// many tasks begin on one CPU, and each mode of bypass is to spread them.
+    ///
     /// Fails if a scheduler did not get to work or did not stay, after it has
     /// shown the rest.
     Bench(bench::Options),

@@ -2,6 +2,7 @@
 //! Compares schedulers: all of them in one boot, taking turns.
 
 mod bpf;
+mod bypass;
 mod proc;
 mod scheduler;
 mod workloads;
@@ -15,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, alarm};
 use scx_preload_tests::Report;
-use scx_preload_tests::bench::{EEVDF, split_schedulers, words};
+use scx_preload_tests::bench::{Bypass, EEVDF, Table, split_schedulers, table, words};
 
 use crate::other::peers;
 use crate::port::Port;
@@ -24,6 +25,7 @@ use crate::sys::{read, word};
 
 use scheduler::{Running, Scheduler};
 pub use workloads::run_helper;
+use workloads::skew;
 
 /// Guest time: with virtual time a window costs what it is worth, and a
 /// scheduler that lets a row starve is to be told from one that is slow.
@@ -42,10 +44,15 @@ const WARM_UP: f64 = 0.02;
 /// A name and a value, as workloads yield them.
 pub type Values = Vec<(String, f64)>;
 
-/// In the child: runs one workload and leaves its values for the parent.
-pub fn run_here(workload: &str, scale: &str) -> Result<()> {
+/// In the child: runs one workload, in one column of its table, and leaves its
+/// values for the parent.
+pub fn run_here(workload: &str, scale: &str, column: &str) -> Result<()> {
     alarm::set(LIMIT_S);
-    let values = workloads::find(workload)?(scale.parse()?)?;
+    let scale = scale.parse()?;
+    let values = match skew::find(workload) {
+        Some(load) => skew::run(load, Bypass::find(column), scale)?,
+        None => workloads::find(workload)?(scale)?,
+    };
     fs::write(VALUES, serde_json::to_string(&values)?).context("cannot leave the values")
 }
 
@@ -63,12 +70,22 @@ impl Plan {
         let need = |name: &str| word(name)?.with_context(|| format!("no {name}="));
         let names = split_schedulers(&need(words::SCHEDULERS)?);
         let schedulers = names.iter().map(|name| Scheduler::find(name, &peers));
+        let modes = need(words::MODES)?;
+        let modes = modes.split(',').filter(|name| !name.is_empty());
+        let modes = modes.map(Scheduler::in_mode);
         Ok(Plan {
-            schedulers: schedulers.collect::<Result<_>>()?,
+            schedulers: schedulers.chain(modes).collect::<Result<_>>()?,
             workloads: need(words::ROWS)?.split(',').map(String::from).collect(),
             repetitions: need(words::REPETITIONS)?.parse()?,
             scale: need(words::SCALE)?.parse()?,
         })
+    }
+
+    /// The workloads of the table that has it as a column.
+    fn workloads(&self, of: &Scheduler) -> impl Iterator<Item = &String> {
+        let its = of.bypass.map_or(Table::Schedulers, |_| Table::Bypass);
+        let workloads = self.workloads.iter();
+        workloads.filter(move |workload| table(workload) == Some(its))
     }
 }
 
@@ -84,7 +101,7 @@ pub fn compare(port: &mut Port) -> Result<()> {
         bench.port.send(&Report::Start {
             name: format!("warm-up/{workload}"),
         })?;
-        apart(workload, plan.scale.min(1.0) * WARM_UP)?;
+        apart(workload, plan.scale.min(1.0) * WARM_UP, EEVDF)?;
     }
     for repetition in 0..plan.repetitions {
         bench.repetition = repetition;
@@ -111,8 +128,10 @@ impl Bench<'_> {
         let Some(mut running) = self.step("start", || scheduler.start())? else {
             return Ok(());
         };
-        for workload in &plan.workloads {
-            let values = self.step(workload, || row(&mut running, workload, plan.scale))?;
+        for workload in plan.workloads(scheduler) {
+            let values = self.step(workload, || {
+                row(&mut running, workload, plan.scale, &scheduler.name)
+            })?;
             for (name, value) in values.unwrap_or_default() {
                 self.sample(&name, value)?;
             }
@@ -152,10 +171,10 @@ impl Bench<'_> {
 }
 
 /// One workload under a scheduler that was there the whole time.
-fn row(running: &mut Running, workload: &str, scale: f64) -> Result<Values> {
+fn row(running: &mut Running, workload: &str, scale: f64, column: &str) -> Result<Values> {
     running.check().context("before the row")?;
     let switches = context_switches()?;
-    let mut values = apart(workload, scale)?;
+    let mut values = apart(workload, scale, column)?;
     let switches = context_switches()? - switches;
     running.check().context("after the row")?;
     values.push((format!("switches/{workload}"), switches as f64));
@@ -164,9 +183,9 @@ fn row(running: &mut Running, workload: &str, scale: f64) -> Result<Values> {
 
 /// Runs a workload in a session of its own: whatever becomes of it, nothing of
 /// it is left.
-fn apart(workload: &str, scale: f64) -> Result<Values> {
+fn apart(workload: &str, scale: f64, column: &str) -> Result<Values> {
     let _ = fs::remove_file(VALUES);
-    let ended = runner::in_session(&["--workload", workload, &scale.to_string()])?;
+    let ended = runner::in_session(&["--workload", workload, &scale.to_string(), column])?;
     end_group(ended.leader);
     if let Some(error) = ended.error(LIMIT_S) {
         bail!("{error}");

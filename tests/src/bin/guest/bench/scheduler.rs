@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use scx_preload_tests::bench::{EEVDF, OBJECTS, PRELOAD, Peer, variant};
+use scx_preload_tests::bench::{Bypass, EEVDF, OBJECTS, PRELOAD, Peer, variant};
 
 use crate::other::{Other, disabled};
 use crate::sys::{SCX_PRELOAD, enable_seq, poll, read, run_ok, scx_ops, scx_state, wait_for};
 
-use super::Values;
 use super::bpf::programs;
+use super::{Values, bypass};
 
 /// For what the kernel does after the system call.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -20,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How to start a scheduler.
 pub struct Scheduler {
     pub name: String,
+    /// What it is to be measured in, where that is the question.
+    pub bypass: Option<Bypass>,
     how: How,
 }
 
@@ -51,7 +53,18 @@ impl Scheduler {
         };
         Ok(Scheduler {
             name: name.into(),
+            bypass: None,
             how,
+        })
+    }
+
+    /// Ours, for a mode of bypass.
+    pub fn in_mode(name: &str) -> Result<Self> {
+        let mode = Bypass::find(name).with_context(|| format!("no mode is called {name:?}"))?;
+        Ok(Scheduler {
+            name: name.into(),
+            bypass: Some(mode),
+            how: How::Preload(bypass::load_args(mode)?),
         })
     }
 
@@ -96,6 +109,9 @@ impl Scheduler {
                 status.success(),
                 "scx_preload load ended: {status}; see the console log"
             );
+        }
+        if let Some(mode) = self.bypass {
+            bypass::set_interval(mode)?;
         }
         Ok(running)
     }
@@ -171,7 +187,7 @@ impl Running {
 }
 
 /// The kernel's event counters of the scheduler that is attached.
-fn events() -> Values {
+pub fn events() -> Values {
     let text = read("/sys/kernel/sched_ext/root/events").unwrap_or_default();
     let parse = |line: &str| {
         let (name, value) = line.split_once(' ')?;

@@ -24,7 +24,7 @@ pub fn diff(before: &Path, after: &Path) -> Result<()> {
         Some((boot, old))
     }) {
         for row in boot.rows() {
-            for scheduler in &after.schedulers {
+            for scheduler in after.columns() {
                 let Some(change) = Change::of(old, boot, row, scheduler) else {
                     continue;
                 };

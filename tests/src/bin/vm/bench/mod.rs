@@ -19,7 +19,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use scx_preload_tests::Report;
 use scx_preload_tests::bench::{
-    self, EEVDF, OBJECTS, PEERS, PRELOAD, Peer, row, split_schedulers, variant, words, workloads,
+    self, Bypass, EEVDF, OBJECTS, PEERS, PRELOAD, Peer, Table, row, split_schedulers, variant,
+    words, workloads,
 };
 
 use crate::cpio::Archive;
@@ -49,6 +50,11 @@ pub struct Options {
     /// eevdf,preload and all others]
     #[arg(long, value_name = "NAME,…")]
     schedulers: Option<String>,
+
+    /// Modes of bypass to compare, of ours, with commas between them.
+    #[arg(long, value_name = "MODE,…", value_enum, value_delimiter = ',',
+          default_values_t = Bypass::value_variants().to_vec())]
+    modes: Vec<Bypass>,
 
     /// How often to measure all.
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -107,6 +113,7 @@ pub fn run(refresh: bool, options: &Options) -> Result<ExitCode> {
         },
         options.scale,
         plan.names.clone(),
+        plan.modes.clone(),
     );
     for machine in &plan.machines {
         let boot = plan.boot(&lab, *machine)?;
@@ -145,6 +152,7 @@ struct Plan<'a> {
     workloads: Vec<&'static str>,
     /// As the guest knows them.
     names: Vec<String>,
+    modes: Vec<String>,
     /// Name in the guest, path here.
     objects: BTreeMap<String, PathBuf>,
     options: &'a Options,
@@ -156,25 +164,47 @@ impl<'a> Plan<'a> {
             machines: options.machine.clone(),
             workloads: choose_workloads(&options.rows)?,
             names: Vec::new(),
+            modes: Vec::new(),
             objects: BTreeMap::new(),
             options,
         };
         if options.all {
             plan.machines = Machine::value_variants().to_vec();
         }
-        let names = match &options.schedulers {
-            Some(list) => split_schedulers(list),
-            None => [EEVDF, PRELOAD]
-                .into_iter()
-                .chain(PEERS.iter().map(|(name, _)| *name))
-                .map(String::from)
-                .collect(),
-        };
-        for name in names {
-            plan.add_scheduler(name)?;
+        if plan.wants(Table::Bypass) {
+            plan.modes = options.modes.iter().map(|mode| mode.name()).collect();
         }
-        ensure!(!plan.names.is_empty(), "no scheduler to measure");
+        if plan.wants(Table::Schedulers) {
+            plan.add_schedulers()?;
+        }
+        plan.ensure_some()?;
         Ok(plan)
+    }
+
+    /// Whether there is a row of this table.
+    fn wants(&self, table: Table) -> bool {
+        let names = &self.options.rows;
+        let mut rows = names.iter().filter_map(|name| row(name));
+        names.is_empty() || rows.any(|row| row.table == table)
+    }
+
+    fn ensure_some(&self) -> Result<()> {
+        let any = !self.names.is_empty() || !self.modes.is_empty();
+        ensure!(any, "no scheduler to measure");
+        Ok(())
+    }
+
+    /// How often each workload is run.
+    fn due(&self) -> Vec<(&'static str, usize)> {
+        let columns = |workload: &str| match bench::table(workload) {
+            Some(Table::Bypass) => self.modes.len(),
+            _ => self.names.len(),
+        };
+        let due = |workload: &&'static str| {
+            let repetitions = self.options.repetitions as usize;
+            (*workload, columns(workload) * repetitions)
+        };
+        self.workloads.iter().map(due).collect()
     }
 
     /// The peers that it wants.
@@ -189,8 +219,21 @@ impl<'a> Plan<'a> {
         let wanted = self.peers();
         let lacks = |name: &str| wanted.contains(&name) && peers.iter().all(|p| p.name != name);
         self.names.retain(|name| !lacks(name));
-        ensure!(!self.names.is_empty(), "no scheduler to measure");
-        Ok(())
+        self.ensure_some()
+    }
+
+    fn add_schedulers(&mut self) -> Result<()> {
+        let names = match &self.options.schedulers {
+            Some(list) => split_schedulers(list),
+            None => [EEVDF, PRELOAD]
+                .into_iter()
+                .chain(PEERS.iter().map(|(name, _)| *name))
+                .map(String::from)
+                .collect(),
+        };
+        names
+            .into_iter()
+            .try_for_each(|name| self.add_scheduler(name))
     }
 
     fn add_scheduler(&mut self, name: String) -> Result<()> {
@@ -229,9 +272,11 @@ impl<'a> Plan<'a> {
     /// time; errors and warnings are worth them.
     fn cmdline(&self) -> String {
         format!(
-            "quiet loglevel=5 {}={} {}={} {}={} {}={}",
+            "quiet loglevel=5 {}={} {}={} {}={} {}={} {}={}",
             words::SCHEDULERS,
             self.names.join(","),
+            words::MODES,
+            self.modes.join(","),
             words::ROWS,
             self.workloads.join(","),
             words::REPETITIONS,
@@ -282,8 +327,7 @@ impl<'a> Plan<'a> {
             cpus: machine.shape.smp.into(),
             ..results::Boot::default()
         };
-        let mut progress =
-            Progress::new(&self.workloads, self.names.len(), self.options.repetitions);
+        let mut progress = Progress::new(self.due());
         let ended = machine.boot(|report| match report {
             Report::Start { name } => progress.start(name),
             Report::Result { name, error, .. } => {
@@ -327,8 +371,7 @@ fn choose_workloads(rows: &[String]) -> Result<Vec<&'static str>> {
             Some(row) => wanted.push(row.workload),
             None => bail!(
                 "no row is called {name:?}; there are {}",
-                bench::ROWS
-                    .iter()
+                bench::rows()
                     .map(|row| row.name)
                     .collect::<Vec<_>>()
                     .join(", ")
@@ -386,6 +429,26 @@ mod tests {
     }
 
     #[test]
+    fn bypass_alone_takes_no_scheduler() {
+        let args = ["bench", "--rows", "bypass_20_idle,bypass_nice_error"];
+        let args = args.into_iter().chain(["--modes", "soft,kernel_ours"]);
+        let options = Cli::try_parse_from(args).unwrap().options;
+        let plan = Plan::new(&options).unwrap();
+        assert_eq!(plan.modes, ["soft", "kernel_ours"]);
+        assert!(plan.names.is_empty());
+        assert_eq!(plan.due(), [("bypass_20", 10), ("bypass_nice", 10)]);
+    }
+
+    #[test]
+    fn without_rows_of_bypass_no_modes() {
+        let args = ["bench", "--rows", "ping_pong"];
+        let options = Cli::try_parse_from(args).unwrap().options;
+        let plan = Plan::new(&options).unwrap();
+        assert!(plan.modes.is_empty());
+        assert_eq!(plan.due(), [("ping_pong", 5 * plan.names.len())]);
+    }
+
+    #[test]
     fn goes_without_what_cannot_be_built() {
         let args = ["bench", "--schedulers", "eevdf,simple,lavd,bpfland"];
         let options = Cli::try_parse_from(args).unwrap().options;
@@ -406,5 +469,6 @@ mod tests {
         assert!(plan("--schedulers no_such_scheduler").is_err());
         assert!(plan("--schedulers preload@/no/such/file").is_err());
         assert!(plan("--machine toaster").is_err());
+        assert!(plan("--modes harder").is_err());
     }
 }

@@ -10,9 +10,8 @@ pub struct Progress {
     begin: Instant,
     /// What is running, and since when.
     current: (String, Instant),
-    /// How often each workload is due, warm-up aside.
-    due: usize,
-    workloads: Vec<&'static str>,
+    /// The workloads, and how often each is due, warm-up aside.
+    due: Vec<(&'static str, usize)>,
     /// Time for each workload so far, and how often it has run.
     spent: HashMap<String, (Duration, usize)>,
     last_turn: String,
@@ -20,12 +19,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn new(workloads: &[&'static str], schedulers: usize, repetitions: u32) -> Self {
+    pub fn new(due: Vec<(&'static str, usize)>) -> Self {
         Progress {
             begin: Instant::now(),
             current: ("boot".into(), Instant::now()),
-            due: schedulers * repetitions as usize,
-            workloads: workloads.to_vec(),
+            due,
             spent: HashMap::new(),
             last_turn: String::new(),
             terminal: stdout().is_terminal(),
@@ -78,9 +76,9 @@ impl Progress {
     /// From what each workload has taken so far; `None` until each has run.
     fn left(&self) -> Option<Duration> {
         let mut left = Duration::ZERO;
-        for workload in &self.workloads {
+        for (workload, due) in &self.due {
             let (spent, runs) = self.spent.get(*workload)?;
-            left += spent.div_f64(*runs as f64) * self.due.saturating_sub(*runs) as u32;
+            left += spent.div_f64(*runs as f64) * due.saturating_sub(*runs) as u32;
         }
         Some(left)
     }

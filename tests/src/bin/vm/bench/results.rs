@@ -2,7 +2,7 @@
 //! What was measured, and what follows from it.
 
 use anyhow::Result;
-use scx_preload_tests::bench::{EEVDF, ROWS, Row};
+use scx_preload_tests::bench::{EEVDF, Row, rows};
 use serde::{Deserialize, Serialize};
 
 use super::output;
@@ -19,6 +19,9 @@ pub struct Results {
     pub scale: f64,
     /// In the order of the tables' columns.
     pub schedulers: Vec<String>,
+    /// The same, of bypass.
+    #[serde(default)]
+    pub modes: Vec<String>,
     pub boots: Vec<Boot>,
 }
 
@@ -83,6 +86,7 @@ impl Results {
         mode: &str,
         scale: f64,
         schedulers: Vec<String>,
+        modes: Vec<String>,
     ) -> Self {
         let dirty = match output("git", &["status", "--porcelain", "-uno"]).is_empty() {
             true => "",
@@ -97,8 +101,14 @@ impl Results {
             mode: mode.into(),
             scale,
             schedulers,
+            modes,
             boots: Vec::new(),
         }
+    }
+
+    /// Those of all tables.
+    pub fn columns(&self) -> impl Iterator<Item = &String> {
+        self.schedulers.iter().chain(&self.modes)
     }
 
     /// Whether something is missing that was due.
@@ -116,7 +126,7 @@ impl Results {
 
     fn lines<'a>(&'a self, boot: &'a Boot) -> impl Iterator<Item = Line<'a>> {
         let rows = boot.names();
-        self.schedulers.iter().flat_map(move |scheduler| {
+        self.columns().flat_map(move |scheduler| {
             let of_row = |row: &&'a str| {
                 Some(Line {
                     machine: &boot.machine,
@@ -161,23 +171,22 @@ impl Boot {
         self.ratio_to(row, scheduler, EEVDF)
     }
 
-    /// The rows of the table that have values.
+    /// The rows of all tables that have values.
     pub fn rows(&self) -> impl Iterator<Item = &'static Row> {
-        ROWS.iter()
-            .filter(|row| self.samples.iter().any(|s| s.row == row.name))
+        rows().filter(|row| self.samples.iter().any(|s| s.row == row.name))
     }
 
-    /// All names that have values: the table's, then the others.
+    /// All names that have values: the tables', then the others.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.rows().map(|row| row.name).collect();
         names.extend(self.others());
         names
     }
 
-    /// Names of counters beside the table.
+    /// Names of counters beside the tables.
     pub fn others(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.samples.iter().map(|s| s.row.as_str()).collect();
-        names.retain(|name| ROWS.iter().all(|row| row.name != *name));
+        names.retain(|name| rows().all(|row| row.name != *name));
         names.sort();
         names.dedup();
         names
@@ -213,6 +222,21 @@ pub mod tests {
             }],
             ..Results::default()
         }
+    }
+
+    /// With a row of bypass, which one of two modes does well.
+    pub fn with_bypass() -> Results {
+        let mut results = example();
+        for (mode, value) in [("kernel", 0.875), ("soft", 0.0)] {
+            results.modes.push(mode.into());
+            results.boots[0].samples.push(Sample {
+                scheduler: mode.into(),
+                row: "bypass_20_idle".into(),
+                repetition: 0,
+                value,
+            });
+        }
+        results
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use scx_preload_tests::bench::{Better, EEVDF, Row, variant};
+use scx_preload_tests::bench::{Better, EEVDF, Row, Table};
 
 use super::results::{Boot, Results, Summary};
 use super::verdict::{best_peer, judge, target};
@@ -16,7 +16,11 @@ parentheses the spread, (greatest − least) / median of the repetitions. ↓ le
 struct Grid(Vec<Vec<String>>);
 
 pub fn text(results: &Results, boot: &Boot) -> String {
-    let mut out = grid(results, boot).aligned();
+    let mut out = grid(&results.schedulers, boot, Table::Schedulers)
+        .map_or(String::new(), |grid| grid.aligned());
+    if let Some(grid) = grid(&results.modes, boot, Table::Bypass) {
+        let _ = write!(out, "\nBypass\n{}", grid.aligned());
+    }
     out.push_str(&problems(boot, "  "));
     let _ = writeln!(out, "{KEY}\n{:.0} s of host time", boot.host_seconds);
     out
@@ -37,12 +41,15 @@ pub fn markdown(results: &Results) -> String {
     for boot in &results.boots {
         let _ = write!(
             out,
-            "\n## {}\n\n{} CPUs, {:.0} s of host time\n\n{}",
-            boot.machine,
-            boot.cpus,
-            boot.host_seconds,
-            grid(results, boot).markdown()
+            "\n## {}\n\n{} CPUs, {:.0} s of host time\n",
+            boot.machine, boot.cpus, boot.host_seconds,
         );
+        if let Some(grid) = grid(&results.schedulers, boot, Table::Schedulers) {
+            let _ = write!(out, "\n{}", grid.markdown());
+        }
+        if let Some(grid) = grid(&results.modes, boot, Table::Bypass) {
+            let _ = write!(out, "\n### {}: Bypass\n\n{}", boot.machine, grid.markdown());
+        }
         let problems = problems(boot, "- ");
         if !problems.is_empty() {
             let _ = write!(out, "\nWhat failed:\n\n{problems}");
@@ -65,16 +72,22 @@ fn problems(boot: &Boot, bullet: &str) -> String {
     boot.failures.iter().map(line).collect()
 }
 
-fn grid(results: &Results, boot: &Boot) -> Grid {
-    let all = &results.schedulers;
-    let has_peers = all.iter().any(|s| s != EEVDF && variant(s).is_none());
+/// `None` for a table without rows.
+fn grid(all: &[String], boot: &Boot, table: Table) -> Option<Grid> {
+    let has_values = |row: &Row| all.iter().any(|s| boot.summary(row.name, s).is_some());
+    let rows: Vec<_> = boot
+        .rows()
+        .filter(|row| row.table == table && has_values(row))
+        .collect();
+    let first = rows.first()?;
+    let has_peers = all.iter().any(|s| s != EEVDF && !first.is_for(s));
     let mut header = vec!["row".into(), "target".into()];
     if has_peers {
         header.push("best peer".into());
     }
     header.extend(all.iter().cloned());
     let mut grid = Grid(vec![header]);
-    for row in boot.rows() {
+    for row in rows {
         let mut line = vec![title(row), target(row)];
         if has_peers {
             line.push(best_peer(boot, row, all).map_or(String::new(), |(name, _)| name.into()));
@@ -82,7 +95,7 @@ fn grid(results: &Results, boot: &Boot) -> Grid {
         line.extend(all.iter().map(|scheduler| cell(boot, row, scheduler, all)));
         grid.0.push(line);
     }
-    grid
+    Some(grid)
 }
 
 fn title(row: &Row) -> String {
@@ -105,9 +118,9 @@ fn cell(boot: &Boot, row: &Row, scheduler: &str, all: &[String]) -> String {
         Some(ratio) if row.is_ratio && scheduler != EEVDF => format!("{ratio:.2}x"),
         _ => number(summary.median),
     };
-    let mark = match variant(scheduler) {
-        Some(_) => judge(boot, row, scheduler, all).mark(),
-        None => "",
+    let mark = match row.is_for(scheduler) {
+        true => judge(boot, row, scheduler, all).mark(),
+        false => "",
     };
     format!("{figure}{} {mark}", spread(&summary))
         .trim_end()
@@ -144,7 +157,7 @@ fn meanings(boot: &Boot) -> Grid {
 /// Medians of what is beside the table.
 fn counters(results: &Results, boot: &Boot) -> Grid {
     let mut header = vec!["counter".to_string()];
-    header.extend(results.schedulers.iter().cloned());
+    header.extend(results.columns().cloned());
     let mut grid = Grid(vec![header]);
     for name in boot.others() {
         // Most of the kernel's events never happen.
@@ -152,7 +165,7 @@ fn counters(results: &Results, boot: &Boot) -> Grid {
             continue;
         }
         let mut line = vec![name.to_string()];
-        line.extend(results.schedulers.iter().map(|scheduler| {
+        line.extend(results.columns().map(|scheduler| {
             let summary = boot.summary(name, scheduler);
             summary.map_or("–".into(), |s| number(s.median))
         }));
@@ -194,7 +207,7 @@ impl Grid {
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::tests::example;
+    use super::super::results::tests::{example, with_bypass};
     use super::*;
 
     #[test]
@@ -232,6 +245,26 @@ mod tests {
         assert_eq!(lines.len(), 2 + 3);
         assert!(lines.iter().all(|l| l.matches('|').count() == 5));
         assert!(text.contains("| event/SCX_EV_X | – | 5.00 |"));
+    }
+
+    #[test]
+    fn bypass_has_a_section() {
+        let mut results = with_bypass();
+        let whole = text(&results, &results.boots[0]);
+        let (schedulers, bypass) = whole.split_once("\nBypass\n").unwrap();
+        assert!(schedulers.contains("odd_fair") && !schedulers.contains("bypass_20"));
+        let line = bypass
+            .lines()
+            .find(|l| l.starts_with("bypass_20_idle"))
+            .unwrap();
+        let words: Vec<_> = line.split_whitespace().skip(2).collect();
+        assert_eq!(words, ["≤", "0.01", "0.875", "behind", "0", "ok"]);
+        assert!(
+            markdown(&results).contains("\n### smt: Bypass\n\n| row | target | kernel | soft |")
+        );
+
+        results.boots[0].samples.retain(|s| s.scheduler == "soft");
+        assert!(text(&results, &results.boots[0]).starts_with("\nBypass\n"));
     }
 
     #[test]

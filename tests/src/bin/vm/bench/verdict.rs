@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Whether ours is where it should be.
 
-use scx_preload_tests::bench::{Better, EEVDF, Row, SIMPLE, Target, variant};
+use scx_preload_tests::bench::{Better, EEVDF, Row, SIMPLE, Target};
 
 use super::results::Boot;
 
@@ -72,7 +72,7 @@ pub fn judge(boot: &Boot, row: &Row, scheduler: &str, all: &[String]) -> Verdict
 
 /// The best of the others, EEVDF aside, and its value.
 pub fn best_peer<'a>(boot: &Boot, row: &Row, all: &'a [String]) -> Option<(&'a str, f64)> {
-    let peers = all.iter().filter(|s| *s != EEVDF && variant(s).is_none());
+    let peers = all.iter().filter(|s| *s != EEVDF && !row.is_for(s));
     let values = peers.filter_map(|s| Some((s.as_str(), boot.summary(row.name, s)?.median)));
     match row.better {
         Better::Less => values.min_by(|a, b| a.1.total_cmp(&b.1)),
@@ -100,7 +100,7 @@ mod tests {
     use scx_preload_tests::bench::row;
 
     use super::super::results::Sample;
-    use super::super::results::tests::example;
+    use super::super::results::tests::{example, with_bypass};
     use super::*;
 
     #[test]
@@ -112,6 +112,15 @@ mod tests {
         assert_eq!(of("odd_fair"), Verdict::Ok);
         assert_eq!(of("bpf_ms_5000"), Verdict::Ok);
         assert_eq!(of("load_ms"), Verdict::Open);
+    }
+
+    #[test]
+    fn modes_are_judged_by_the_target_alone() {
+        let results = with_bypass();
+        let (boot, row) = (&results.boots[0], row("bypass_20_idle").unwrap());
+        let of = |mode| judge(boot, row, mode, &results.modes);
+        assert_eq!(best_peer(boot, row, &results.modes), None);
+        assert_eq!([of("kernel"), of("soft")], [Verdict::Behind, Verdict::Ok]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod ping_pong;
 mod pipeline;
 mod placement;
 mod shares;
+pub mod skew;
 mod spawn;
 mod switch_storm;
 mod wakeup;
@@ -116,7 +117,8 @@ mod tests {
 
     #[test]
     fn every_workload_of_the_table_is_here() {
-        let here: Vec<_> = ALL.iter().map(|(name, _)| *name).collect();
+        let skewed = skew::LOADS.iter().map(|load| load.name);
+        let here: Vec<_> = ALL.iter().map(|(name, _)| *name).chain(skewed).collect();
         assert_eq!(here, scx_preload_tests::bench::workloads());
     }
 }

@@ -49,6 +49,12 @@ pub fn run(scale: f64) -> Result<Values> {
     Ok(values)
 }
 
+/// The weight of a nice level.
+pub fn weight(nice: i32) -> Option<f64> {
+    let level = LEVELS.iter().find(|(level, _)| *level == nice);
+    level.map(|(_, weight)| *weight)
+}
+
 /// CPUs for each task of each level: by weight, but none gets more than one,
 /// and what that leaves is for the others.
 fn ideal(weights: &[f64], each: f64, mut cpus: f64) -> Vec<f64> {

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The modes of bypass: what each needs loaded, how it begins and how it ends.
+
+use std::fs::{self, File};
+
+use anyhow::{Context, Result, ensure};
+use scx_preload_tests::bench::Bypass;
+
+use super::scheduler::events;
+use crate::preload::{LINKED, link};
+use crate::sys::{SCX_PRELOAD, run_ok};
+
+/// How often the kernel balances tasks while it bypasses, in microseconds.
+const INTERVAL: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
+const STOCK_INTERVAL: &str = "500000";
+
+/// Soft bypass is for objects with an override.
+const OVERRIDE: &str = "stay_on_core";
+
+/// Opened to be read, it makes the kernel prepare to hibernate: it bypasses the
+/// scheduler until this is closed.
+const SNAPSHOT: &str = "/dev/snapshot";
+
+/// Arguments of `scx_preload load`.
+pub fn load_args(mode: Bypass) -> Result<Vec<String>> {
+    if mode != Bypass::Soft {
+        return Ok(Vec::new());
+    }
+    link(OVERRIDE)?;
+    Ok(vec!["--object".into(), LINKED.into()])
+}
+
+/// To be called when the scheduler is loaded, as that sets it to ours.
+pub fn set_interval(mode: Bypass) -> Result<()> {
+    match mode {
+        Bypass::Kernel => fs::write(INTERVAL, STOCK_INTERVAL).context("cannot set the interval"),
+        _ => Ok(()),
+    }
+}
+
+/// A mode that has begun.
+pub enum Begun {
+    Nothing,
+    /// Open as long as it lasts.
+    Kernel(File),
+    Soft,
+}
+
+impl Begun {
+    pub fn begin(mode: Bypass) -> Result<Self> {
+        match mode {
+            Bypass::Defaults => Ok(Begun::Nothing),
+            Bypass::Kernel | Bypass::KernelOurs => {
+                let before = kernel_bypasses();
+                let file = File::open(SNAPSHOT).with_context(|| format!("no {SNAPSHOT}"))?;
+                ensure!(kernel_bypasses() > before, "the kernel does not bypass");
+                Ok(Begun::Kernel(file))
+            }
+            Bypass::Soft => {
+                run_ok(SCX_PRELOAD, &["bypass", "on"])?;
+                Ok(Begun::Soft)
+            }
+        }
+    }
+
+    pub fn end(self) -> Result<()> {
+        match self {
+            Begun::Nothing => Ok(()),
+            Begun::Kernel(file) => {
+                drop(file);
+                Ok(())
+            }
+            Begun::Soft => run_ok(SCX_PRELOAD, &["bypass", "off"]).map(drop),
+        }
+    }
+}
+
+/// How often the kernel has bypassed this scheduler.
+fn kernel_bypasses() -> f64 {
+    let events = events().into_iter();
+    let mut counts = events.filter(|(name, _)| name == "event/SCX_EV_BYPASS_ACTIVATE");
+    counts.next().map_or(0.0, |(_, count)| count)
+}
