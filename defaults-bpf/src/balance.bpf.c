@@ -125,6 +125,19 @@ u32 balance_turn(void)
 	return *turns / PRELOAD_BALANCE_INTERVAL;
 }
 
+/*
+ * This CPU has pulled a task: where one was behind, more may be. The next dispatch is a
+ * turn again, or what a crowded LLC has too much would leave it one by one, and those
+ * that left first would run alone meanwhile.
+ */
+void balance_again(void)
+{
+	u32 zero = 0, *turns = bpf_map_lookup_elem(&preload_turns, &zero);
+
+	if (turns)
+		*turns += PRELOAD_BALANCE_INTERVAL - 1;
+}
+
 /* Ask the hook; the answer is another LLC that exists, or -1. */
 s32 balance_llc(s32 cpu, u32 turn)
 {

@@ -232,6 +232,7 @@ bool dispatch_before_change(s32 cpu);
 
 /* balance.bpf.c */
 u32 balance_turn(void);
+void balance_again(void);
 u64 near_load(u32 llc, u32 nth);
 s32 busiest_near(s32 cpu);
 s32 steal_llc(s32 cpu, u32 nth);

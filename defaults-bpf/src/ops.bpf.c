@@ -231,6 +231,7 @@ __noinline bool take(s32 cpu, struct next *next __arg_nonnull)
 
 	if (next->llc != own && move_from_llc(next->llc)) {
 		preload_count_rare(balance_pull);
+		balance_again();
 		return true;
 	}
 	if (next->pinned && move_from_cpu(cpu))

@@ -250,7 +250,8 @@ s32 dfl_steal_llc(s32 cpu, u32 nth);
  *
  * When: from ops.dispatch(), every PRELOAD_BALANCE_INTERVAL dispatches of a CPU
  * on a machine with more than one LLC. If the first task of that LLC's queue is
- * behind in virtual time by more than a slice, the CPU takes it.
+ * behind in virtual time by more than a slice, the CPU takes it, and compares again
+ * at its next dispatch.
  * May call: nothing more.
  * Returns: LLC index; negative or the CPU's own LLC: no comparison this time.
  * An LLC that does not exist counts as bad and means none.
