@@ -18,7 +18,7 @@ const volatile u64 bypass_stall_ms = 1000;
 /* Results out of range that a CPU may get within a second; 0: any number. */
 const volatile u64 bypass_bad_per_s = 100;
 
-/* Part of a CPU's time that may be spent in one hook, percent; 0: all of it. */
+/* Part of a CPU's time that may be spent in overrides, percent; 0: all of it. */
 const volatile u64 bypass_slow_percent = 50;
 
 /* How long the first bypass lasts, ms; each that follows four times as long. */
@@ -93,6 +93,7 @@ void bypass_change(struct bypass_change *change __arg_nonnull);
 void find_stall(void);
 void kick_waiting(void);
 void watch_once(u32 wish);
+void drain(s32 cpu);
 
 void dfl_bypass(u32 reason)
 {
@@ -155,6 +156,25 @@ void preload_bypass_ask(struct preload_bypass_why *why __arg_nonnull)
 	bypass_change(&change);
 }
 
+/* Begin bypass because of what @hook does on this CPU. */
+static void blame(u32 reason, u32 hook)
+{
+	struct bypass_change change = {
+		.reason = reason,
+		.hook = hook,
+		.cpu = bpf_get_smp_processor_id(),
+	};
+
+	bypass_change(&change);
+}
+
+static u32 bad_counter(u32 hook)
+{
+	return (offsetof(struct preload_stats, hooks) + hook * sizeof(struct preload_hook_stats) +
+		offsetof(struct preload_hook_stats, bad)) /
+	       sizeof(u64);
+}
+
 /* @hook gave a result out of range. */
 void bad_result(u32 hook)
 {
@@ -172,14 +192,8 @@ void bad_result(u32 hook)
 		faults->bad = 0;
 	}
 	if (++faults->bad > bypass_bad_per_s) {
-		struct bypass_change change = {
-			.reason = PRELOAD_BYPASS_BAD,
-			.hook = hook,
-			.cpu = bpf_get_smp_processor_id(),
-		};
-
 		faults->bad = 0;
-		bypass_change(&change);
+		blame(PRELOAD_BYPASS_BAD, hook);
 	}
 }
 
@@ -201,14 +215,8 @@ void spent_in(u32 hook, u64 from)
 	}
 	faults->spent += now - from;
 	if (faults->spent * 100 > SLOW_WINDOW * bypass_slow_percent) {
-		struct bypass_change change = {
-			.reason = PRELOAD_BYPASS_SLOW,
-			.hook = hook,
-			.cpu = bpf_get_smp_processor_id(),
-		};
-
 		faults->spent = 0;
-		bypass_change(&change);
+		blame(PRELOAD_BYPASS_SLOW, hook);
 	}
 }
 
@@ -301,6 +309,7 @@ __noinline void watch_once(u32 wish)
 		b->tick_ns = (now - b->first_ns) / ticks;
 	if (wish == WISH_ON) {
 		change.reason = PRELOAD_BYPASS_USER;
+		/* Also one that is on for another reason. */
 		b->until = NEVER;
 		bypass_change(&change);
 	} else if (wish == WISH_OFF || (b->on && now >= b->until)) {
@@ -346,6 +355,12 @@ s32 bypass_init(void)
 	if (!err)
 		err = bpf_timer_set_callback(&w->timer, watch);
 	return err ?: bpf_timer_start(&w->timer, WATCH_NS, 0);
+}
+
+/* Has @p waited since the last change of bypass only? */
+static bool is_of_this_regime(const struct task_struct *p)
+{
+	return (s64)(p->scx.runnable_at - preload_bypass.since) > 0;
 }
 
 /* Is the queue one of ours? */

@@ -195,38 +195,29 @@ static __always_inline bool is_asked(u32 hook)
 	return (overridden_hooks & (1ULL << hook)) && !preload_bypass.on;
 }
 
-static __always_inline u32 bad_counter(u32 hook)
-{
-	return (offsetof(struct preload_stats, hooks) + hook * sizeof(struct preload_hook_stats) +
-		offsetof(struct preload_hook_stats, bad)) /
-	       sizeof(u64);
-}
-
-/* Has @p waited since the last change of bypass only? */
-static __always_inline bool is_of_this_regime(const struct task_struct *p)
-{
-	return (s64)(p->scx.runnable_at - preload_bypass.since) > 0;
-}
-
 s32 bypass_init(void);
 void bad_result(u32 hook);
 void spent_in(u32 hook, u64 from);
 void report_stall(s32 cpu);
-void drain(s32 cpu);
 bool dispatch_before_change(s32 cpu);
+
+/* Let an override run, and note whether a tick passed meanwhile. */
+#define ask_override(HOOK, call)                                                                   \
+	do {                                                                                       \
+		u64 __from = bpf_jiffies64();                                                      \
+		call;                                                                              \
+		if (bpf_jiffies64() != __from)                                                     \
+			spent_in(HOOK, __from);                                                    \
+	} while (0)
 
 /* The override's result of a hook, or that of its default body. */
 #define ask_hook(HOOK, override, dfl)                                                              \
 	({                                                                                         \
 		typeof(dfl) __result;                                                              \
-		if (is_asked(HOOK)) {                                                              \
-			u64 __from = bpf_jiffies64();                                              \
-			__result = (override);                                                     \
-			if (bpf_jiffies64() != __from)                                             \
-				spent_in(HOOK, __from);                                            \
-		} else {                                                                           \
+		if (is_asked(HOOK))                                                                \
+			ask_override(HOOK, __result = (override));                                 \
+		else                                                                               \
 			__result = (dfl);                                                          \
-		}                                                                                  \
 		__result;                                                                          \
 	})
 

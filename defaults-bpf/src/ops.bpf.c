@@ -123,17 +123,12 @@ void __weak hook_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 
 void BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags)
 {
-	u64 from;
-
 	if (!is_asked(HOOK_ENQUEUE)) {
 		enqueue(p, enq_flags);
 		return;
 	}
 	preload_count(hooks[HOOK_ENQUEUE].calls);
-	from = bpf_jiffies64();
-	hook_enqueue(p, enq_flags);
-	if (bpf_jiffies64() != from)
-		spent_in(HOOK_ENQUEUE, from);
+	ask_override(HOOK_ENQUEUE, hook_enqueue(p, enq_flags));
 }
 
 /* If RT takes the CPU, now or later, the task is queued anew: others may take it. */
@@ -309,8 +304,6 @@ void __weak hook_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_
 
 void BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 {
-	u64 from;
-
 	if (is_watched() && dispatch_before_change(cpu))
 		return;
 	if (!is_asked(HOOK_DISPATCH)) {
@@ -318,10 +311,7 @@ void BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 		return;
 	}
 	preload_count(hooks[HOOK_DISPATCH].calls);
-	from = bpf_jiffies64();
-	hook_dispatch(cpu, prev);
-	if (bpf_jiffies64() != from)
-		spent_in(HOOK_DISPATCH, from);
+	ask_override(HOOK_DISPATCH, hook_dispatch(cpu, prev));
 }
 
 /* What has to be known of a CPU or a cgroup and is not worth a look at each switch. */

@@ -18,11 +18,11 @@ const WISHES: &str = "preload_wishes";
 /// The watch looks at it every 125 ms, later on a machine with much to do.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// What the user wants.
+/// What the user wants: `enum wish`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Wish {
     /// Bypass until it is ended by hand.
-    On,
+    On = 1,
     /// No bypass; earlier ones are forgotten.
     Off,
 }
@@ -169,7 +169,7 @@ pub fn ask(wish: Wish) -> Result<()> {
     if !before.watched {
         return Err(Error::NothingToBypass);
     }
-    live::write_map(WISHES, wish as u32 + 1)?;
+    live::write_map(WISHES, wish as u32)?;
     let start = Instant::now();
     while start.elapsed() < LIMIT {
         let now = state()?;

@@ -22,7 +22,7 @@ enum preload_bypass_reason {
 	PRELOAD_BYPASS_NONE, /* no bypass */
 	PRELOAD_BYPASS_BAD, /* results of a hook were out of range, again and again */
 	PRELOAD_BYPASS_STALL, /* a task was runnable for too long and did not run */
-	PRELOAD_BYPASS_SLOW, /* a CPU spent too much of its time in a hook */
+	PRELOAD_BYPASS_SLOW, /* a CPU spent too much of its time in overrides */
 	PRELOAD_BYPASS_OVERRIDE, /* preload_bypass_enter() */
 	PRELOAD_BYPASS_USER,
 };

@@ -84,9 +84,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn load(source: &Source, settings: &[Setting]) -> scx_preload::Result<()> {
     scheduler::load(source, settings)?;
     log::info!("attached {}, pinned in {}", source.name, bpffs::DIR);
-    let bypass = Live::read()?.and_then(|live| live.bypass);
-    if let Some(why) = bypass.as_ref().and_then(Bypass::why) {
-        log::warn!("its overrides are bypassed already: {why}");
+    // Without overrides there is nothing to bypass, and a boot need not look.
+    if source.bytes != scx_preload_defaults::OBJECT {
+        let bypass = Live::read()?.and_then(|live| live.bypass);
+        if let Some(why) = bypass.as_ref().and_then(Bypass::why) {
+            log::warn!("its overrides are bypassed already: {why}");
+        }
     }
     Ok(())
 }

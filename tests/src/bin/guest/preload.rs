@@ -14,9 +14,7 @@ pub const OBJECTS: &str = "/objects";
 /// `scx_preload load` with further arguments; whatever an earlier test left
 /// loaded goes first.
 pub fn load(args: &[&str]) -> Result<()> {
-    if fs::exists("/sys/fs/bpf/scx_preload/link")? {
-        unload()?;
-    }
+    unload_any()?;
     let all: Vec<&str> = ["load"].iter().chain(args).copied().collect();
     run_ok(SCX_PRELOAD, &all).map(drop)
 }
@@ -34,6 +32,14 @@ pub fn link(name: &str) -> Result<()> {
 pub fn load_override(name: &str, args: &[&str]) -> Result<()> {
     link(name)?;
     load(&[&["--object", LINKED], args].concat())
+}
+
+/// Whatever is loaded of ours, if anything.
+pub fn unload_any() -> Result<()> {
+    if fs::exists("/sys/fs/bpf/scx_preload/link")? {
+        unload()?;
+    }
+    Ok(())
 }
 
 pub fn unload() -> Result<()> {

@@ -10,6 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::libc;
 
+/// How often the kernel balances tasks while it bypasses, in microseconds.
+pub const BYPASS_LB_INTERVAL: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
+
+/// Opened to be read, it makes the kernel prepare to hibernate: it bypasses the
+/// scheduler until this is closed.
+pub const HIBERNATION: &str = "/dev/snapshot";
+
 pub const SCX_PRELOAD: &str = "/usr/bin/scx_preload";
 
 /// A file as text, without the end of its last line.

@@ -8,18 +8,12 @@ use scx_preload_tests::bench::Bypass;
 
 use super::scheduler::events;
 use crate::preload::{LINKED, link};
-use crate::sys::{SCX_PRELOAD, run_ok};
+use crate::sys::{BYPASS_LB_INTERVAL, HIBERNATION, SCX_PRELOAD, run_ok};
 
-/// How often the kernel balances tasks while it bypasses, in microseconds.
-const INTERVAL: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
 const STOCK_INTERVAL: &str = "500000";
 
 /// Soft bypass is for objects with an override.
 const OVERRIDE: &str = "stay_on_core";
-
-/// Opened to be read, it makes the kernel prepare to hibernate: it bypasses the
-/// scheduler until this is closed.
-const SNAPSHOT: &str = "/dev/snapshot";
 
 /// Arguments of `scx_preload load`.
 pub fn load_args(mode: Bypass) -> Result<Vec<String>> {
@@ -33,7 +27,9 @@ pub fn load_args(mode: Bypass) -> Result<Vec<String>> {
 /// To be called when the scheduler is loaded, as that sets it to ours.
 pub fn set_interval(mode: Bypass) -> Result<()> {
     match mode {
-        Bypass::Kernel => fs::write(INTERVAL, STOCK_INTERVAL).context("cannot set the interval"),
+        Bypass::Kernel => {
+            fs::write(BYPASS_LB_INTERVAL, STOCK_INTERVAL).context("cannot set the interval")
+        }
         _ => Ok(()),
     }
 }
@@ -52,7 +48,7 @@ impl Begun {
             Bypass::Defaults => Ok(Begun::Nothing),
             Bypass::Kernel | Bypass::KernelOurs => {
                 let before = kernel_bypasses();
-                let file = File::open(SNAPSHOT).with_context(|| format!("no {SNAPSHOT}"))?;
+                let file = File::open(HIBERNATION).with_context(|| format!("no {HIBERNATION}"))?;
                 ensure!(kernel_bypasses() > before, "the kernel does not bypass");
                 Ok(Begun::Kernel(file))
             }

@@ -99,10 +99,15 @@ fn is_still_fine(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// How often it was asked, and how often its default body.
+fn calls(status: &Value, name: &str) -> Result<(u64, u64)> {
+    Ok((hook(status, name, "calls")?, hook(status, name, "dfl")?))
+}
+
 /// It was asked, and the default body was not.
 fn replaces_the_default(name: &str) -> Result<Value> {
     let status = status()?;
-    let (calls, dfl) = (hook(&status, name, "calls")?, hook(&status, name, "dfl")?);
+    let (calls, dfl) = calls(&status, name)?;
     ensure!(
         calls > 0 && dfl == 0,
         "{name}: {calls} calls, {dfl} defaults"
@@ -528,7 +533,6 @@ fn dump() -> Result<()> {
     })
 }
 
-/// Garbage from every hook: counted, replaced, and the machine works on.
 /// Favoured tasks share their CPU in slices of 40 ms, the others in the defaults' order.
 fn enqueue() -> Result<()> {
     in_both_orders("hook_enqueue", || {
@@ -539,10 +543,7 @@ fn enqueue() -> Result<()> {
         let switches = favoured[0].preempted()? + favoured[1].preempted()?;
         ensure!(switches > 0 && switches < 200, "{switches} switches");
         let status = status()?;
-        let (calls, dfl) = (
-            hook(&status, "hook_enqueue", "calls")?,
-            hook(&status, "hook_enqueue", "dfl")?,
-        );
+        let (calls, dfl) = calls(&status, "hook_enqueue")?;
         let own = status["variables"]["enqueued"].as_u64().unwrap_or(0);
         ensure!(
             dfl > 0 && own > 0 && adds_up(calls, dfl + own),
@@ -557,7 +558,7 @@ fn adds_up(all: u64, parts: u64) -> bool {
     all.abs_diff(parts) < all / 5
 }
 
-/// The override lets the running task go on at most of its turns.
+/// The override lets the running task go on at every second of its turns.
 fn dispatch() -> Result<()> {
     in_both_orders("hook_dispatch", || {
         let hogs = [Hog::start(PLAIN)?, Hog::start(PLAIN)?];
@@ -566,10 +567,7 @@ fn dispatch() -> Result<()> {
         println!("{shares:?}");
         ensure!(shares.iter().all(|share| *share > SECOND / 4), "{shares:?}");
         let status = status()?;
-        let (calls, dfl) = (
-            hook(&status, "hook_dispatch", "calls")?,
-            hook(&status, "hook_dispatch", "dfl")?,
-        );
+        let (calls, dfl) = calls(&status, "hook_dispatch")?;
         let kept = status["variables"]["kept"].as_u64().unwrap_or(0);
         ensure!(
             kept > 0 && adds_up(calls, dfl + kept),
@@ -590,6 +588,7 @@ fn bypass() -> Result<()> {
     })
 }
 
+/// Garbage from every hook: counted, replaced, and the machine works on.
 fn bad_results_are_bounded() -> Result<()> {
     load_override("bad_results", &["--set", "bypass_bad_per_s=0"])?;
     mixed_load(3 * SECOND)?;

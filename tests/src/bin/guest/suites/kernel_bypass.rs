@@ -10,8 +10,11 @@ use serde_json::Value;
 
 use super::Test;
 use crate::hog::{Hog, Kind, shares};
-use crate::preload::{OBJECTS, load, status, unload};
-use crate::sys::{SCX_PRELOAD, become_realtime, end_with_sysrq, read, run, run_ok};
+use crate::preload::{OBJECTS, load, status, unload, unload_any};
+use crate::sys::{
+    BYPASS_LB_INTERVAL, HIBERNATION, SCX_PRELOAD, become_realtime, end_with_sysrq, read, run,
+    run_ok,
+};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -23,14 +26,12 @@ pub const TESTS: &[Test] = tests![
     kernel_bypass_spreads_hogs,
 ];
 
-const PARAMETER: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
+const PARAMETER: &str = BYPASS_LB_INTERVAL;
 const DEFAULT_US: u64 = 500_000;
 
 /// None, after a look at what that means to a load, on a kernel without it.
 fn at_default() -> Result<Option<Parameter>> {
-    if fs::exists("/sys/fs/bpf/scx_preload/link")? {
-        unload()?;
-    }
+    unload_any()?;
     if !fs::exists(PARAMETER)? {
         println!("this kernel has no {PARAMETER}");
         load(&[])?;
@@ -178,20 +179,18 @@ fn kernel_lb_is_left_alone_by_an_earlier_object() -> Result<()> {
 /// 20 hogs on CPU 0, which may then go everywhere. Without our interval they stay,
 /// as balancing starts at 25 too many.
 fn kernel_bypass_spreads_hogs() -> Result<()> {
-    const DEVICE: &str = "/dev/snapshot";
     let Some(parameter) = at_default()? else {
         return Ok(());
     };
     load(&[])?;
     parameter.is_ours()?;
-    if !fs::exists(DEVICE)? {
-        println!("this kernel has no {DEVICE} to hold it in bypass by");
+    if !fs::exists(HIBERNATION)? {
+        println!("this kernel has no {HIBERNATION} to hold it in bypass by");
         return Ok(());
     }
     become_realtime()?;
     let before = bypassed()?;
-    // It is open for as long as hibernation is being prepared.
-    let _bypass = File::open(DEVICE).context(DEVICE)?;
+    let _bypass = File::open(HIBERNATION).context(HIBERNATION)?;
     let hogs = Hog::start_many(
         20,
         Kind {
