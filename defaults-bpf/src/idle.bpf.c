@@ -310,12 +310,20 @@ static bool is_migration_disabled(struct task_struct *p)
 
 /*
  * Can a task run on @cpu, which an override gave, soon? Not if others wait there already:
- * then it was not idle, or they were given it, too.
+ * then it was not idle, or they were given it, too. One that idles still has just been
+ * woken for them, by a kernel thread of its own for example.
  */
 static bool is_free(s32 cpu)
 {
-	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].online &&
-	       !scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LOCAL_ON | cpu);
+	const struct rq *rq = NULL;
+
+	if (!preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].online)
+		return false;
+	if (!scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LOCAL_ON | cpu))
+		return true;
+	if (bpf_ksym_exists(&runqueues))
+		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	return rq && !rq->curr->pid;
 }
 
 /* Ask the hook; the answer is a CPU that exists and that @p may use, or -1. */
