@@ -29,6 +29,9 @@ pub const CONTRACT_VERSION: u32 = 1;
 /// Section in which each object states the contract version it was built for.
 pub const CONTRACT_SECTION: &str = ".scx_preload.contract";
 
+/// Section in which objects say which queues of their own they want.
+pub const QUEUES_SECTION: &str = ".scx_preload.queues";
+
 /// Directory of the contract's headers in the source tree.
 #[cfg(feature = "compile")]
 pub const INCLUDE_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include");

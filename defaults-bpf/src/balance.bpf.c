@@ -97,6 +97,43 @@ s32 __weak hook_balance_llc(s32 cpu, u32 turn)
 	return dfl_balance_llc(cpu, turn);
 }
 
+bool dfl_may_migrate(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	preload_count_dfl(HOOK_MAY_MIGRATE);
+	return true;
+}
+
+bool __weak hook_may_migrate(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	return dfl_may_migrate(p, cpu);
+}
+
+/*
+ * Take the first task of the queue of @llc, another one's, that @cpu may run and that
+ * may migrate. If RT takes the CPU, now or later, it is queued anew.
+ */
+__noinline bool move_between_llcs(s32 cpu, u32 llc)
+{
+	struct task_struct *p;
+	u32 looks = 0;
+
+	if (!is_asked(HOOK_MAY_MIGRATE))
+		return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc), PRELOAD_ENQ_IMMED);
+	bpf_for_each(scx_dsq, p, PRELOAD_DSQ_LLC(llc), 0) {
+		bool may;
+
+		if (looks++ == PRELOAD_MIGRATE_LOOKS)
+			break;
+		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || is_migration_disabled(p))
+			continue;
+		preload_count_rare(hooks[HOOK_MAY_MIGRATE].calls);
+		ask_override(HOOK_MAY_MIGRATE, may = hook_may_migrate(p, cpu));
+		if (may && scx_bpf_dsq_move(&___it, p, PRELOAD_DSQ_LOCAL, PRELOAD_ENQ_IMMED))
+			return true;
+	}
+	return false;
+}
+
 /* Ask the hook; the answer is an LLC that exists, or -1. */
 s32 steal_llc(s32 cpu, u32 nth)
 {

@@ -41,8 +41,6 @@ const volatile u64 bypass_max = 5;
 
 #define NEVER (~0ULL)
 
-extern const struct rq runqueues __ksym __weak;
-
 struct preload_bypass preload_bypass __attribute__((aligned(64)));
 
 enum wish {
@@ -233,11 +231,9 @@ __noinline bool is_stalled(s32 cpu, struct bypass_change *change __arg_nonnull)
 	u64 bound = bypass_stall_ms * NSEC_PER_MSEC, waited;
 	const struct task_struct *oldest, *curr;
 	const struct scx_dispatch_q *waits;
-	const struct rq *rq = NULL;
+	const struct rq *rq = cpu_rq(cpu);
 	u32 weight;
 
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (!rq || !bound)
 		return false;
 	oldest = longest_waiting(rq);
@@ -288,12 +284,11 @@ __noinline void find_stall(void)
 /* An idle CPU whose run queue has tasks, as an override kept them, has to look. */
 __noinline void kick_waiting(void)
 {
-	const struct rq *rq = NULL;
 	s32 cpu;
 
 	bpf_for(cpu, 0, nr_cpu_ids()) {
-		if (bpf_ksym_exists(&runqueues))
-			rq = bpf_per_cpu_ptr(&runqueues, cpu);
+		const struct rq *rq = cpu_rq(cpu);
+
 		if (rq && longest_waiting(rq))
 			scx_bpf_kick_cpu(cpu, PRELOAD_KICK_IDLE);
 	}
@@ -402,12 +397,10 @@ static void rescue(struct task_struct *p, s32 cpu, u64 foreign)
  */
 __noinline void drain(s32 cpu)
 {
-	const struct rq *rq = NULL;
+	const struct rq *rq = cpu_rq(cpu);
 	const struct list_head *at;
 	u32 n;
 
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (!rq)
 		return;
 	at = rq->scx.runnable_list.next;
@@ -439,12 +432,11 @@ bool dispatch_before_change(s32 cpu)
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 	const struct task_struct *oldest;
 	u16 seq = preload_bypass.seq;
-	const struct rq *rq = NULL;
+	const struct rq *rq;
 
 	if (c->settled == seq)
 		return false;
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	rq = cpu_rq(cpu);
 	if (!rq)
 		return false;
 	if (preload_bypass.on)

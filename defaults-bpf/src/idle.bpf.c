@@ -24,8 +24,6 @@ char _license[] SEC("license") = "GPL";
 /* Not in BTF. */
 #define PF_EXITING 0x00000004
 
-extern const struct rq runqueues __ksym __weak;
-
 /* Parts of the search: functions of their own, so that they are verified once. */
 s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool fork);
 s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu);
@@ -77,11 +75,9 @@ static bool core_is_idle(s32 cpu)
 /* Would a task on @cpu, which is idle, often have to wait for RT or interrupts? */
 __noinline bool is_pressed(s32 cpu)
 {
-	const struct rq *rq = NULL;
+	const struct rq *rq = cpu_rq(cpu);
 	u64 used;
 
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (!rq)
 		return false;
 	used = rq->avg_rt.util_avg + rq->avg_dl.util_avg;
@@ -231,12 +227,10 @@ __noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu,
  */
 __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
 {
+	const struct rq *rq = cpu_rq(bpf_get_smp_processor_id());
 	u32 waker_llc = this_cpu_llc_id(), bond;
-	const struct rq *rq = NULL;
 	bool yields, elsewhere;
 
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_this_cpu_ptr(&runqueues);
 	if (!rq || rq->nr_running != 1)
 		return -1;
 	yields = waker_yields(rq);
@@ -300,29 +294,19 @@ s32 idle_cpu_near(struct task_struct *p __arg_trusted, s32 cpu)
 }
 
 /*
- * Is @p bound to its CPU for now? Its mask says so, but not nr_cpus_allowed. The program
- * that asks has itself disabled migration of the current task, once.
- */
-static bool is_migration_disabled(struct task_struct *p)
-{
-	return p->migration_disabled > (p == bpf_get_current_task_btf());
-}
-
-/*
  * Can a task run on @cpu, which an override gave, soon? Not if others wait there already:
  * then it was not idle, or they were given it, too. One that idles still has just been
  * woken for them, by a kernel thread of its own for example.
  */
 static bool is_free(s32 cpu)
 {
-	const struct rq *rq = NULL;
+	const struct rq *rq;
 
 	if (!preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].online)
 		return false;
 	if (!scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LOCAL_ON | cpu))
 		return true;
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	rq = cpu_rq(cpu);
 	return rq && !rq->curr->pid;
 }
 

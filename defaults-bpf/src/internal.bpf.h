@@ -6,6 +6,7 @@
 #include "scx_preload/hooks.bpf.h"
 #include "scx_preload/bypass.bpf.h"
 #include "scx_preload/kernel.bpf.h"
+#include "scx_preload/queues.bpf.h"
 #include "scx_preload/stats.bpf.h"
 #include "scx_preload/topology.bpf.h"
 
@@ -33,7 +34,6 @@ s32 core_of(s32 cpu);
 void llc_mask_set(u32 llc, s32 cpu, bool set);
 u16 bounded_capacity(s32 cpu);
 u16 bounded_priority(s32 cpu);
-u32 topology_distance(s32 cpu, u32 other);
 void topology_add_near(u32 llc, u32 other, u32 level);
 void topology_sort_near(s32 cpu);
 void topology_finish_cpu(s32 cpu);
@@ -42,6 +42,15 @@ void topology_reset_cpu(s32 cpu);
 s32 topology_add_cpu(s32 cpu);
 s32 topology_refresh(void);
 void topology_cpu_offline(s32 cpu);
+
+/*
+ * Is @p bound to its CPU for now? Its mask says so, but not nr_cpus_allowed. The program
+ * that asks has itself disabled migration of the current task, once.
+ */
+static __always_inline bool is_migration_disabled(struct task_struct *p)
+{
+	return p->migration_disabled > (p == bpf_get_current_task_btf());
+}
 
 /* idle.bpf.c */
 bool is_misfit(struct task_struct *p __arg_trusted, s32 cpu);
@@ -86,6 +95,7 @@ void set_perf(s32 cpu, u32 util);
 extern const volatile u64 slice_ns;
 
 s32 create_queues(s32 cpu);
+s32 create_own_queues(void);
 void advance_clock(u32 llc, u64 vtime, u64 most);
 
 /* Who wakes whom, see task_bond(). */
@@ -100,7 +110,7 @@ u64 task_start(struct task_struct *p __arg_trusted);
 u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu);
 u64 task_key(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags);
 bool preempts(struct task_struct *p __arg_trusted, s32 cpu, u64 key);
-u32 task_llc(struct task_struct *p __arg_trusted, s32 cpu);
+s64 asked_queue(struct task_struct *p __arg_trusted, s32 cpu);
 bool has_pinned(s32 cpu);
 void account_group(struct task_struct *p __arg_trusted, u64 least);
 u64 task_queue(struct task_struct *p __arg_trusted, s32 cpu);
@@ -181,7 +191,7 @@ extern struct preload_bypass preload_bypass;
 	(1ULL << HOOK_PICK_IDLE_CPU | 1ULL << HOOK_LEAVE_LLC | 1ULL << HOOK_TASK_QUEUE |           \
 	 1ULL << HOOK_TASK_SLICE | 1ULL << HOOK_TASK_VTIME | 1ULL << HOOK_TASK_CHARGE |            \
 	 1ULL << HOOK_TASK_PREEMPT | 1ULL << HOOK_STEAL_LLC | 1ULL << HOOK_BALANCE_LLC |           \
-	 1ULL << HOOK_ENQUEUE | 1ULL << HOOK_DISPATCH)
+	 1ULL << HOOK_ENQUEUE | 1ULL << HOOK_DISPATCH | 1ULL << HOOK_MAY_MIGRATE)
 
 /* Is there anything to bypass? Known when the scheduler is loaded. */
 static __always_inline bool is_watched(void)
@@ -228,5 +238,6 @@ u64 near_load(u32 llc, u32 nth);
 s32 busiest_near(s32 cpu);
 s32 steal_llc(s32 cpu, u32 nth);
 s32 balance_llc(s32 cpu, u32 turn);
+bool move_between_llcs(s32 cpu, u32 llc);
 
 #endif

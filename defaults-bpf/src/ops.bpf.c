@@ -40,8 +40,6 @@ s32 BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 	return cpu;
 }
 
-extern const struct rq runqueues __ksym __weak;
-
 /* What dispatch has found to be due first. */
 struct next {
 	u64 place; /* virtual time, if any */
@@ -62,10 +60,8 @@ void newidle(s32 cpu);
 /* Has @cpu, where a task is being enqueued, no other task to run? */
 static bool is_alone(s32 cpu)
 {
-	const struct rq *rq = NULL;
+	const struct rq *rq = cpu_rq(cpu);
 
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	return rq && rq->nr_running == 1;
 }
 
@@ -224,7 +220,7 @@ __noinline bool take(s32 cpu, struct next *next __arg_nonnull)
 {
 	u32 own = cpu_llc_id(cpu);
 
-	if (next->llc != own && move_from_llc(next->llc)) {
+	if (next->llc != own && move_between_llcs(cpu, next->llc)) {
 		preload_count_rare(balance_pull);
 		balance_again();
 		return true;
@@ -248,7 +244,7 @@ __noinline void newidle(s32 cpu)
 		llc = steal_llc(cpu, nth);
 		if (llc < 0)
 			return;
-		if (llc_has_waiting(llc) && move_from_llc(llc)) {
+		if (llc_has_waiting(llc) && move_between_llcs(cpu, llc)) {
 			preload_count_rare(newidle_steal);
 			return;
 		}
@@ -295,6 +291,25 @@ void dfl_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable
 {
 	preload_count_dfl(HOOK_DISPATCH);
 	dispatch(cpu, prev);
+}
+
+void dfl_dispatch_with(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable, u64 dsq)
+{
+	bool runnable = prev && (prev->scx.flags & PRELOAD_TASK_QUEUED);
+	struct next next = {};
+
+	look_here(cpu, &next);
+	if (earlier_head(dsq, &next)) {
+		if (balance_turn() && dispatch_overdue(cpu))
+			return;
+		if (runnable && keep(prev, cpu, &next))
+			return;
+		advance_clock(cpu_llc_id(cpu), next.place,
+			      runnable ? PRELOAD_VTIME_WINDOW_NS : slice_ns);
+		if (preload_dsq_move_to_local(dsq, PRELOAD_ENQ_IMMED))
+			return;
+	}
+	dfl_dispatch(cpu, prev);
 }
 
 void __weak hook_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable)
@@ -351,6 +366,8 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init)
 {
 	s32 err = topology_refresh();
 
+	if (!err)
+		err = create_own_queues();
 	if (err)
 		return err;
 	preload_count_rare(hooks[HOOK_INIT].calls);

@@ -17,8 +17,6 @@ char _license[] SEC("license") = "GPL";
 /* A task that waits longer than this many ticks runs next: 1 s at 250 Hz. */
 const volatile u64 overdue_ticks = 250;
 
-extern const struct rq runqueues __ksym __weak;
-
 /*
  * Move the task of @cpu's run queue that has waited longest to @cpu's local queue.
  * Returns whether it did: not one that is on a local queue, as it is next already, nor
@@ -30,11 +28,9 @@ bool dispatch_oldest(s32 cpu)
 	const struct scx_dispatch_q *waits;
 	struct task_struct *p;
 	struct bpf_iter_scx_dsq it;
-	const struct rq *rq = NULL;
+	const struct rq *rq = cpu_rq(cpu);
 	bool moved = false;
 
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (!rq)
 		return false;
 	oldest = longest_waiting(rq);
@@ -58,10 +54,8 @@ bool dispatch_oldest(s32 cpu)
 bool dispatch_overdue(s32 cpu)
 {
 	const struct task_struct *oldest;
-	const struct rq *rq = NULL;
+	const struct rq *rq = cpu_rq(cpu);
 
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (!rq)
 		return false;
 	oldest = longest_waiting(rq);

@@ -37,7 +37,6 @@ struct {
 	__type(value, struct cpu_load);
 } preload_loads SEC(".maps");
 
-extern const struct rq runqueues __ksym __weak;
 extern const struct kernel_cpustat kernel_cpustat __ksym __weak;
 extern struct cpufreq_policy *cpufreq_cpu_data __ksym __weak;
 
@@ -70,7 +69,7 @@ u32 __weak hook_cpu_perf(s32 cpu, u32 util)
 /* Ask the hook, and carry out what it says. */
 __noinline void set_perf(s32 cpu, u32 util)
 {
-	const struct rq *rq = NULL;
+	const struct rq *rq;
 	u32 target, now;
 
 	preload_count_rare(hooks[HOOK_CPU_PERF].calls);
@@ -81,8 +80,7 @@ __noinline void set_perf(s32 cpu, u32 util)
 		preload_count_rare(hooks[HOOK_CPU_PERF].bad);
 		target = 1024;
 	}
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
+	rq = cpu_rq(cpu);
 	if (!rq)
 		return;
 	now = rq->scx.cpuperf_target;

@@ -24,8 +24,6 @@ const volatile u64 slice_ns = 5 * NSEC_PER_MSEC;
 /* Tasks that woke up only each other so many times in a row are partners. */
 #define PARTNER_WAKES 8
 
-extern const struct rq runqueues __ksym __weak;
-
 u64 preload_waiting __attribute__((aligned(64)));
 
 struct task_data {
@@ -71,13 +69,13 @@ static bool in_window(u64 vtime, u64 around)
 	return vtime - around + PRELOAD_VTIME_WINDOW_NS <= 2 * PRELOAD_VTIME_WINDOW_NS;
 }
 
-s32 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
+s64 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 {
 	preload_count_dfl(HOOK_TASK_QUEUE);
 	return cpu_llc_id(cpu);
 }
 
-s32 __weak hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
+s64 __weak hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 {
 	return dfl_task_queue(p, cpu);
 }
@@ -149,7 +147,7 @@ u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 
 	preload_count(hooks[HOOK_TASK_SLICE].calls);
 	slice = ask_hook(HOOK_TASK_SLICE, hook_task_slice(p, cpu), dfl_task_slice(p, cpu));
-	if (slice && slice <= PRELOAD_SLICE_MAX_NS)
+	if ((slice && slice <= PRELOAD_SLICE_MAX_NS) || slice == PRELOAD_SLICE_INF)
 		return slice;
 	bad_result(HOOK_TASK_SLICE);
 	return slice_ns;
@@ -268,6 +266,7 @@ u64 task_key(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_fl
 	if (!data)
 		return clock;
 
+	slice = min(slice, PRELOAD_SLICE_MAX_NS);
 	scale = group_scale(p);
 	charge(p, data, cpu, scale);
 	earliest = clock - LAG_SLICES * slice;
@@ -306,12 +305,10 @@ bool __weak hook_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 
  */
 bool preempts(struct task_struct *p __arg_trusted, s32 cpu, u64 key)
 {
-	const struct rq *rq = NULL;
+	const struct rq *rq = cpu_rq(cpu);
 	const struct task_struct *curr;
 	u64 place, left;
 
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
 	if (!rq)
 		return false;
 	curr = rq->curr;
@@ -326,20 +323,25 @@ bool preempts(struct task_struct *p __arg_trusted, s32 cpu, u64 key)
 			dfl_task_preempt(p, cpu, place - key));
 }
 
-/* The LLC whose queue @p goes to: the hook's, if @p can run there. */
-u32 task_llc(struct task_struct *p __arg_trusted, s32 cpu)
+/*
+ * The hook's choice: an LLC that @p can run in, or a queue of the override's own; else
+ * the LLC of @cpu.
+ */
+s64 asked_queue(struct task_struct *p __arg_trusted, s32 cpu)
 {
 	const struct cpumask *cpus;
-	s32 llc;
+	s64 queue;
 
 	preload_count(hooks[HOOK_TASK_QUEUE].calls);
-	llc = ask_hook(HOOK_TASK_QUEUE, hook_task_queue(p, cpu), dfl_task_queue(p, cpu));
-	if (llc == cpu_llc_id(cpu))
-		return llc;
-	if (llc >= 0 && llc < nr_llcs()) {
-		cpus = llc_cpumask(llc);
+	queue = ask_hook(HOOK_TASK_QUEUE, hook_task_queue(p, cpu), dfl_task_queue(p, cpu));
+	if (queue == cpu_llc_id(cpu))
+		return queue;
+	if (queue >= 0 && queue < nr_llcs()) {
+		cpus = llc_cpumask(queue);
 		if (cpus && bpf_cpumask_intersects(cpus, p->cpus_ptr))
-			return llc;
+			return queue;
+	} else if (queue >= PRELOAD_QUEUE(0, 0) && scx_bpf_dsq_nr_queued(queue) >= 0) {
+		return queue;
 	}
 	bad_result(HOOK_TASK_QUEUE);
 	return cpu_llc_id(cpu);
@@ -365,18 +367,22 @@ bool has_pinned(s32 cpu)
  */
 u64 task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 {
-	u32 llc;
+	s64 queue;
 
 	if (p->nr_cpus_allowed == 1) {
 		preload_count_rare(enqueue_cpu);
 		preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].pinned = 1;
 		return PRELOAD_DSQ_CPU(cpu);
 	}
+	queue = asked_queue(p, cpu);
+	if (queue >= PRELOAD_QUEUE(0, 0)) {
+		preload_count_rare(enqueue_own);
+		return queue;
+	}
 	preload_count(enqueue_llc);
-	llc = task_llc(p, cpu);
-	if (!llc_has_waiting(llc))
-		__sync_fetch_and_or(&preload_waiting, llc_bit(llc));
-	return PRELOAD_DSQ_LLC(llc);
+	if (!llc_has_waiting(queue))
+		__sync_fetch_and_or(&preload_waiting, llc_bit(queue));
+	return PRELOAD_DSQ_LLC(queue);
 }
 
 /* Queue @p near @cpu. */
@@ -402,4 +408,23 @@ s32 create_queues(s32 cpu)
 	if (!err || err == -EEXIST)
 		err = scx_bpf_create_dsq(PRELOAD_DSQ_LLC(cpu_llc_id(cpu)), cpu_node_id(cpu));
 	return err == -EEXIST ? 0 : err;
+}
+
+/* What PRELOAD_OWN_QUEUES() asks for: read from the object when it is loaded. */
+const volatile struct preload_own_queues own_queues[PRELOAD_MAX_OWN_QUEUES];
+
+/* Returns a negative errno; -EEXIST if two overrides use one space. */
+s32 create_own_queues(void)
+{
+	u32 i, nth;
+	s32 err;
+
+	for (i = 0; i < PRELOAD_MAX_OWN_QUEUES && own_queues[i].count; i++) {
+		bpf_for(nth, 0, min(own_queues[i].count, PRELOAD_OWN_QUEUES_MAX)) {
+			err = scx_bpf_create_dsq(own_queues[i].first + nth, -1);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
 }

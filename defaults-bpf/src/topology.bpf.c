@@ -19,9 +19,6 @@ struct preload_llc_masks preload_llc_masks SEC(".maps");
 /* The most CPUs in an SMT core: POWER's. */
 #define SMT_MAX 8
 
-/* More than a machine has: threads, cluster, LLC, package, some of NUMA. */
-#define DOMAINS_MAX 16
-
 /*
  * Dense index + 1 of each LLC id that the kernel has used. From 7.x on its ids
  * are dense themselves; before, an id is the LLC's first CPU.
@@ -30,7 +27,6 @@ static u16 llc_of_kernel_id[PRELOAD_MAX_CPUS];
 
 extern const int sd_llc_id __ksym __weak;
 extern const int sched_core_priority __ksym __weak;
-extern const struct rq runqueues __ksym __weak;
 
 u64 dfl_cpu_capacity(s32 cpu)
 {
@@ -113,30 +109,6 @@ static s32 llc_cpu(u32 llc)
 	return preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].cpu;
 }
 
-/* The lowest scheduling domain of @cpu, or NULL. */
-static const struct sched_domain *lowest_domain(s32 cpu)
-{
-	const struct rq *rq = NULL;
-
-	if (bpf_ksym_exists(&runqueues))
-		rq = bpf_per_cpu_ptr(&runqueues, cpu);
-	return rq ? rq->sd : NULL;
-}
-
-/*
- * 64 CPUs of the span of @sd. BTF has no member for that on every kernel: it is the
- * mask right behind the struct.
- */
-static u64 span_word(const struct sched_domain *sd, u32 word)
-{
-	u64 bits = 0;
-
-	bpf_probe_read_kernel(&bits, sizeof(bits),
-			      (void *)sd + bpf_core_type_size(struct sched_domain) +
-				      word * sizeof(bits));
-	return bits;
-}
-
 /*
  * First CPU of the SMT core, from the span of the lowest scheduling domain. That
  * is known by its name, as the values of the SD_* flags are not in BTF and move
@@ -144,7 +116,7 @@ static u64 span_word(const struct sched_domain *sd, u32 word)
  */
 s32 core_of(s32 cpu)
 {
-	const struct sched_domain *sd = lowest_domain(cpu);
+	const struct sched_domain *sd = cpu_domain(cpu);
 	char name[4] = {};
 	u32 word;
 
@@ -153,7 +125,7 @@ s32 core_of(s32 cpu)
 		return cpu;
 
 	bpf_for(word, 0, (preload_topology.nr_cpu_ids + 63) / 64) {
-		u64 bits = span_word(sd, word);
+		u64 bits = domain_span(sd, word);
 
 		if (bits)
 			return word * 64 + __builtin_ctzll(bits);
@@ -274,17 +246,13 @@ __noinline s32 topology_add_cpu(s32 cpu)
 	return create_queues(cpu);
 }
 
-/*
- * Number of the lowest scheduling domain of @cpu that has @other too, as the kernel
- * balances over the nearest first. Domains of NUMA nodes go by their distance.
- */
-__noinline u32 topology_distance(s32 cpu, u32 other)
+__noinline u32 cpu_distance(s32 cpu, u32 other)
 {
-	const struct sched_domain *sd = lowest_domain(cpu);
+	const struct sched_domain *sd = cpu_domain(cpu);
 	u32 level;
 
-	bpf_for(level, 0, DOMAINS_MAX) {
-		if (!sd || span_word(sd, other / 64) & (1ULL << (other % 64)))
+	bpf_for(level, 0, PRELOAD_MAX_DOMAINS) {
+		if (!sd || domain_has_cpu(sd, other))
 			return level;
 		sd = sd->parent;
 	}
@@ -307,11 +275,11 @@ __noinline void topology_sort_near(s32 cpu)
 	u32 level, nth, llc = cpu_llc_id(cpu);
 
 	preload_llcs[llc].nr_near = 0;
-	bpf_for(level, 0, DOMAINS_MAX + 1) {
+	bpf_for(level, 0, PRELOAD_MAX_DOMAINS + 1) {
 		bpf_for(nth, 1, nr_llcs()) {
 			u32 other = (llc + nth) % (nr_llcs() ?: 1);
 
-			if (topology_distance(cpu, llc_cpu(other)) == level)
+			if (cpu_distance(cpu, llc_cpu(other)) == level)
 				topology_add_near(llc, other, level);
 		}
 		if (preload_llcs[llc].nr_near >= nr_near())

@@ -5,7 +5,7 @@
 use object::elf::EM_BPF;
 use object::read::elf::ElfFile64;
 use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind};
-use scx_preload_defaults::{CONTRACT_SECTION, CONTRACT_VERSION, HOOKS, Hook};
+use scx_preload_defaults::{CONTRACT_SECTION, CONTRACT_VERSION, HOOKS, Hook, QUEUES_SECTION};
 
 use crate::{Error, Result};
 
@@ -36,6 +36,8 @@ pub struct HookSymbol {
 pub struct BpfObject {
     /// Contract versions that its parts were built for, one for each.
     pub contracts: Vec<u32>,
+    /// Queues that its parts ask for, the first's id and how many.
+    pub own_queues: Vec<(u64, u64)>,
     /// Its hooks, in the catalogue's order and unknown names last.
     pub hooks: Vec<HookSymbol>,
 }
@@ -102,7 +104,18 @@ impl BpfObject {
             .chunks_exact(4)
             .map(|word| u32::from_ne_bytes(word.try_into().unwrap_or_default()))
             .collect();
-        Ok(Self { contracts, hooks })
+        let own_queues = elf
+            .section_by_name(QUEUES_SECTION)
+            .and_then(|section| section.data().ok())
+            .unwrap_or_default()
+            .chunks_exact(16)
+            .filter_map(|entry| Some((u64_at(entry, 0)?, u64_at(entry, 8)?)))
+            .collect();
+        Ok(Self {
+            contracts,
+            own_queues,
+            hooks,
+        })
     }
 
     /// Fail unless every part of the object was built for a contract version
@@ -184,6 +197,11 @@ impl<'data> LineInfo<'data> {
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..)?.get(..4)?;
     Some(u32::from_ne_bytes(word.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let word = bytes.get(at..)?.get(..8)?;
+    Some(u64::from_ne_bytes(word.try_into().ok()?))
 }
 
 fn string_at(strings: &[u8], at: u32) -> Option<&str> {

@@ -17,12 +17,16 @@ pub const MAP_PREFIX: &str = "preload";
 const OVERRIDDEN: &str = "overridden_hooks";
 
 /// Rodata variables that are not the user's to set.
-const INTERNAL: [&str; 4] = [
+const INTERNAL: [&str; 5] = [
     "contract_version",
+    OWN_QUEUES,
     OVERRIDDEN,
     kernel_bypass::SET,
     kernel_bypass::BEFORE,
 ];
+
+/// The rodata variable with the queues that overrides ask for.
+const OWN_QUEUES: &str = "own_queues";
 
 const OPS_TYPE: &str = "sched_ext_ops";
 
@@ -69,6 +73,7 @@ pub fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
         value: overridden.to_string(),
     });
     set_rodata(&mut object, &all)?;
+    set_own_queues(&mut object, &source.name, &elf.own_queues)?;
     Ok(object)
 }
 
@@ -148,6 +153,42 @@ pub fn set_rodata(object: &mut OpenObject, settings: &[Setting]) -> Result<()> {
         }
     }
 
+    write_rodata(object, &writes);
+    Ok(())
+}
+
+/// Tell the scheduler which queues to make. An object without the variable has none.
+fn set_own_queues(object: &mut OpenObject, name: &str, queues: &[(u64, u64)]) -> Result<()> {
+    if queues.is_empty() {
+        return Ok(());
+    }
+    let place = {
+        let btf = object_btf(object)?;
+        let variables = btf::variables(&btf, ".rodata");
+        let variable = variables.iter().find(|v| v.name == OWN_QUEUES);
+        variable.map(|v| (v.offset, v.size))
+    };
+    let bytes: Vec<u8> = queues
+        .iter()
+        .flat_map(|(first, count)| [first.to_ne_bytes(), count.to_ne_bytes()])
+        .flatten()
+        .collect();
+    match place {
+        Some((offset, size)) if bytes.len() <= size => {
+            write_rodata(object, &[(offset, bytes)]);
+            Ok(())
+        }
+        _ => Err(Error::Object {
+            name: name.to_owned(),
+            reason: format!(
+                "its overrides declare PRELOAD_OWN_QUEUES {} times, more than this scheduler has room for",
+                queues.len()
+            ),
+        }),
+    }
+}
+
+fn write_rodata(object: &mut OpenObject, writes: &[(usize, Vec<u8>)]) {
     for mut map in object.maps_mut() {
         if !map.name().to_string_lossy().ends_with(".rodata") {
             continue;
@@ -155,13 +196,12 @@ pub fn set_rodata(object: &mut OpenObject, settings: &[Setting]) -> Result<()> {
         let Some(rodata) = map.initial_value_mut() else {
             continue;
         };
-        for (offset, bytes) in &writes {
+        for (offset, bytes) in writes {
             if let Some(place) = rodata.get_mut(*offset..offset + bytes.len()) {
                 place.copy_from_slice(bytes);
             }
         }
     }
-    Ok(())
 }
 
 /// A callback that is set but unknown to the kernel fails the load: null it.

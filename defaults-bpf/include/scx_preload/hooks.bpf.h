@@ -84,6 +84,7 @@ enum preload_hook {
 	HOOK_ENQUEUE,
 	HOOK_DISPATCH,
 	HOOK_BYPASS,
+	HOOK_MAY_MIGRATE,
 	PRELOAD_NR_HOOKS,
 };
 
@@ -135,19 +136,22 @@ bool __preload_hook hook_leave_llc(struct task_struct *p __arg_trusted, s32 prev
 bool dfl_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu);
 
 /**
- * hook_task_queue() - choose the LLC whose queue a task waits in
+ * hook_task_queue() - choose the queue that a task waits in
  * @p: the task; it may use @cpu
  * @cpu: the CPU that it is being enqueued on, or the idle one found for it
  *
  * When: from ops.enqueue(), for a task that may use more than one CPU.
  * May call: nothing more.
- * Returns: LLC index, 0..nr_llcs()-1. An LLC that does not exist, or none of
- * whose CPUs @p may use, counts as bad; @cpu's LLC is used.
+ * Returns: LLC index, 0..nr_llcs()-1, for that LLC's queue; or the id of a queue that
+ * the override has from PRELOAD_OWN_QUEUES() in queues.bpf.h and that its
+ * hook_dispatch() empties. It is sorted by hook_task_vtime() like the others. An LLC
+ * that does not exist, or none of whose CPUs @p may use, and an id that is no queue
+ * count as bad; @cpu's LLC is used.
  * Default: dfl_task_queue(): the LLC of @cpu.
  * Kernel: select_task_rq_fair() in kernel/sched/fair.c chooses a run queue.
  */
-s32 __preload_hook hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
-s32 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
+s64 __preload_hook hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
+s64 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
 
 /**
  * hook_task_slice() - choose how long a task may run before it is asked to yield
@@ -158,14 +162,16 @@ s32 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
  * from ops.dispatch() when the running task goes on.
  * May call: nothing more.
  * Returns: nanoseconds. The tick ends a slice, so that it lasts up to one tick
- * (4 ms at 250 Hz) longer. 0 and more than PRELOAD_SLICE_MAX_NS count as bad;
- * the rodata variable slice_ns is used.
+ * (4 ms at 250 Hz) longer. PRELOAD_SLICE_INF: until it sleeps or is preempted; on a
+ * CPU of nohz_full= the kernel then stops the tick. 0 and everything else above
+ * PRELOAD_SLICE_MAX_NS count as bad; the rodata variable slice_ns is used.
  * Default: dfl_task_slice(): slice_ns.
  * Kernel: sysctl_sched_base_slice and update_deadline() in kernel/sched/fair.c.
  */
 u64 __preload_hook hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu);
 u64 dfl_task_slice(struct task_struct *p __arg_trusted, s32 cpu);
 #define PRELOAD_SLICE_MAX_NS (1000ULL * 1000 * 1000)
+#define PRELOAD_SLICE_INF (~0ULL)
 
 /**
  * hook_task_vtime() - choose the place of a task in its queue
@@ -400,9 +406,8 @@ void dfl_dump(void);
  * are asked by dfl_enqueue() only.
  * May call: scx_bpf_dsq_insert(), scx_bpf_dsq_insert_vtime(), scx_bpf_select_cpu_and(),
  * scx_bpf_pick_idle_cpu() and its like.
- * Must insert @p into one queue: a CPU's local one, one that hook_init() has created
- * with an id of 1 << 40 or more and below 1 << 63, or by dfl_enqueue() one of the
- * defaults'. Or keep it in data of its own, for hook_dispatch() to insert. While
+ * Must insert @p into one queue: a CPU's local one, one of PRELOAD_OWN_QUEUES(), or by
+ * dfl_enqueue() one of the defaults'. Or keep it in data of its own, for hook_dispatch() to insert. While
  * bypassed both are taken out of its hands: later it finds tasks that have run
  * already, and may insert them all the same, as the kernel lets nobody run twice.
  * Default: dfl_enqueue(): the place that hook_pick_idle_cpu() gives, else a queue of
@@ -421,8 +426,10 @@ void dfl_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags);
  *
  * When: from ops.dispatch(), where it is overridden.
  * May call: scx_bpf_dsq_move_to_local(), scx_bpf_dsq_move(), scx_bpf_dsq_insert().
- * Must end with dfl_dispatch() if nothing else is found, unless no task ever waits in
- * the defaults' queues.
+ * Must end with dfl_dispatch() if nothing else is found: tasks that may use one CPU
+ * only wait in the defaults' queues whatever hook_task_queue() says. For a queue of
+ * one's own dfl_dispatch_with() is often all that is needed: it takes the earliest of
+ * @dsq and of what dfl_dispatch() would take.
  * Default: dfl_dispatch(): the first of the CPU's queue, of its LLC's, of another LLC's
  * where tasks have waited longer, or @prev, whichever is earliest.
  * Kernel: pick_next_task_fair(), sched_balance_newidle() in kernel/sched/fair.c;
@@ -430,6 +437,7 @@ void dfl_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags);
  */
 void __preload_hook hook_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable);
 void dfl_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable);
+void dfl_dispatch_with(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable, u64 dsq);
 
 /**
  * hook_bypass() - be told that bypass has begun or ended
@@ -445,5 +453,22 @@ void dfl_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullable
  */
 void __preload_hook hook_bypass(u32 reason);
 void dfl_bypass(u32 reason);
+
+/**
+ * hook_may_migrate() - say whether a waiting task may be pulled to another LLC
+ * @p: the task, which waits in another LLC's queue
+ * @cpu: the CPU that would run it; @p may use it
+ *
+ * When: from ops.dispatch(), where it is overridden, when a newly idle CPU steals and
+ * when a busy one takes a task that is behind: for the first PRELOAD_MIGRATE_LOOKS tasks
+ * of the queue, until it says yes. Not for a task that is overdue.
+ * May call: nothing more.
+ * Returns: true to run @p on @cpu next; false to leave it where it waits.
+ * Default: dfl_may_migrate(): true.
+ * Kernel: can_migrate_task() and task_hot() in kernel/sched/fair.c.
+ */
+bool __preload_hook hook_may_migrate(struct task_struct *p __arg_trusted, s32 cpu);
+bool dfl_may_migrate(struct task_struct *p __arg_trusted, s32 cpu);
+#define PRELOAD_MIGRATE_LOOKS 8
 
 #endif

@@ -26,6 +26,7 @@ struct preload_stats {
 	u64 wakeup_idle; /* wakeups that got an idle CPU at once */
 	u64 wakeup_preempt; /* wakeups that ended the slice of a task that was behind */
 	u64 enqueue_llc; /* tasks put into an LLC's queue */
+	u64 enqueue_own; /* tasks put into a queue of an override's own */
 	u64 enqueue_cpu; /* tasks allowed on one CPU only, put into its queue */
 	u64 dispatch_llc; /* tasks taken from the queue of the CPU's own LLC */
 	u64 dispatch_cpu; /* tasks taken from the CPU's own queue */

@@ -14,6 +14,7 @@
 #ifndef SCX_PRELOAD_TOPOLOGY_BPF_H
 #define SCX_PRELOAD_TOPOLOGY_BPF_H
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 /* Powers of two: an index is bounded by a mask, which the verifier follows. */
@@ -21,6 +22,8 @@
 #define PRELOAD_MAX_LLCS 1024
 /* Of each LLC the others are kept by distance, as many as this. */
 #define PRELOAD_NR_NEAR 32
+/* More than a machine has: threads, cluster, LLC, package, some of NUMA. */
+#define PRELOAD_MAX_DOMAINS 16
 
 struct preload_cpu {
 	u16 llc; /* dense index of the LLC, from sd_llc_id */
@@ -73,6 +76,7 @@ extern struct preload_llc preload_llcs[PRELOAD_MAX_LLCS];
 extern struct preload_topology preload_topology;
 extern u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 extern struct preload_llc_masks preload_llc_masks SEC(".maps");
+extern const struct rq runqueues __ksym __weak;
 
 /* Index of the LLC that @cpu belongs to, cpus_share_cache()'s notion of it. */
 static __always_inline u32 cpu_llc_id(s32 cpu)
@@ -172,10 +176,59 @@ static __always_inline u32 llc_near(u32 llc, u32 nth)
 	return *near_entry(llc, nth) & (PRELOAD_MAX_LLCS - 1);
 }
 
-/* How far it is: the number of the lowest scheduling domain that has both. */
+/* How far it is: cpu_distance() of their CPUs. */
 static __always_inline u32 llc_near_level(u32 llc, u32 nth)
 {
 	return *near_entry(llc, nth) >> 16;
 }
+
+/* The run queue of @cpu, cpu_rq() of kernel/sched/sched.h; NULL for one that cannot exist. */
+static __always_inline const struct rq *cpu_rq(s32 cpu)
+{
+	return bpf_ksym_exists(&runqueues) ? bpf_per_cpu_ptr(&runqueues, cpu) : NULL;
+}
+
+/* The lowest scheduling domain of @cpu; NULL on a machine with one CPU. */
+static __always_inline const struct sched_domain *cpu_domain(s32 cpu)
+{
+	const struct rq *rq = cpu_rq(cpu);
+
+	return rq ? rq->sd : NULL;
+}
+
+/*
+ * for_each_domain() of kernel/sched/sched.h: the scheduling domains of @cpu from the
+ * lowest up, in the variable const struct sched_domain *@sd. They belong to the kernel;
+ * hotplug and cpusets exchange them, so keep no pointer.
+ */
+#define for_each_domain(cpu, sd)                                                                   \
+	for (u32 __level = ((sd) = cpu_domain(cpu), 0); (sd) && __level < PRELOAD_MAX_DOMAINS;     \
+	     (sd) = (sd)->parent, __level++)
+
+/*
+ * 64 CPUs of sched_domain_span(): bit n is CPU 64 * @word + n. BTF has no member for
+ * that on every kernel: it is the mask right behind the struct.
+ */
+static __always_inline u64 domain_span(const struct sched_domain *sd, u32 word)
+{
+	u64 bits = 0;
+
+	bpf_probe_read_kernel(&bits, sizeof(bits),
+			      (void *)sd + bpf_core_type_size(struct sched_domain) +
+				      word * sizeof(bits));
+	return bits;
+}
+
+static __always_inline bool domain_has_cpu(const struct sched_domain *sd, u32 cpu)
+{
+	return domain_span(sd, cpu / 64) & (1ULL << (cpu % 64));
+}
+
+/*
+ * How far @other is from @cpu: the number of the lowest scheduling domain of @cpu that
+ * has it too. 0 is a sibling of its core with SMT, or the nearest group without; nodes
+ * go by their distance. A walk: not for each wakeup.
+ */
+u32 cpu_distance(s32 cpu, u32 other);
 
 #endif

@@ -39,6 +39,7 @@ pub const TESTS: &[Test] = tests![
     enqueue,
     dispatch,
     bypass,
+    may_migrate,
     bad_results_are_bounded,
     stay_on_core,
 ];
@@ -148,7 +149,12 @@ fn defaults_of_all_hooks_run() -> Result<()> {
     end_with_sysrq()?;
     let status = status()?;
     // Not asked without an override.
-    const SILENT: [&str; 3] = ["hook_enqueue", "hook_dispatch", "hook_bypass"];
+    const SILENT: [&str; 4] = [
+        "hook_enqueue",
+        "hook_dispatch",
+        "hook_bypass",
+        "hook_may_migrate",
+    ];
     for hook in status["hooks"].as_array().context("no hooks")? {
         let silent = SILENT.iter().any(|name| hook["name"] == *name);
         ensure!(
@@ -366,6 +372,47 @@ fn balance_llc() -> Result<()> {
     in_both_orders("hook_balance_llc", || {
         ensure!(pulls()? == 0, "tasks were pulled");
         replaces_the_default("hook_balance_llc").map(drop)
+    })
+}
+
+/// Tasks that are behind in a crowded LLC are pulled out of it, favoured ones are not.
+fn may_migrate() -> Result<()> {
+    /// Twelve tasks begin in LLC 0: pulls, and how many times the override was asked for
+    /// a favoured one and for another one.
+    fn pulls(comm: &'static str) -> Result<(u64, u64, u64)> {
+        // No CPU there is ever idle, which is all that placement looks for.
+        let _alone = Hog::start_many(
+            4,
+            Kind {
+                cpus: &[4, 5, 6, 7],
+                ..Kind::default()
+            },
+        )?;
+        let crowd = Hog::start_many(
+            12,
+            Kind {
+                comm,
+                cpus: &[0, 1, 2, 3],
+                ..Kind::default()
+            },
+        )?;
+        sleep(SECOND / 2);
+        crowd.iter().try_for_each(|hog| hog.allow(0..8))?;
+        sleep(2 * SECOND);
+        let status = status()?;
+        let variable = |name: &str| status["variables"][name].as_u64().context("no variable");
+        let pulls = counter(&status, "balance_pull")? + counter(&status, "newidle_steal")?;
+        Ok((pulls, variable("refused")?, variable("allowed")?))
+    }
+    in_both_orders("hook_may_migrate", || {
+        let (first, refused, allowed) = pulls("favoured")?;
+        ensure!(refused > 0, "no favoured task waited in vain");
+        // Some other task of the system may be among them.
+        ensure!(first <= allowed, "{first} pulls, {allowed} allowed");
+        let (second, _, allowed) = pulls("plain")?;
+        ensure!(second > first + 2, "{first} pulls, then {second}");
+        ensure!(second <= allowed, "{second} pulls, {allowed} allowed");
+        Ok(())
     })
 }
 
