@@ -9,11 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use libbpf_rs::libbpf_sys::API_HEADERS;
 
 #[path = "compile.rs"]
 mod compile;
 #[path = "link.rs"]
 mod link;
+
+/// Of libbpf's headers those that BPF programs include; the others are for user space.
+const FOR_BPF: [&str; 5] = [
+    "bpf_helpers.h",
+    "bpf_helper_defs.h",
+    "bpf_tracing.h",
+    "bpf_core_read.h",
+    "bpf_endian.h",
+];
 
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -24,10 +34,25 @@ fn main() -> Result<()> {
 
     let vmlinux = vmlinux_dir(&out)?;
     let include = here.join("include");
+    let libbpf = out.join("libbpf");
+    fs::create_dir_all(libbpf.join("bpf"))?;
+    for (name, text) in API_HEADERS
+        .iter()
+        .filter(|(name, _)| FOR_BPF.contains(name))
+    {
+        fs::write(libbpf.join("bpf").join(name), text)?;
+    }
+    fs::write(out.join("headers.rs"), headers(&[&include, &libbpf])?)?;
+
     let mut objects = Vec::new();
     for src in sorted(&here.join("src"), "bpf.c")? {
         let obj = out.join(src.file_name().unwrap()).with_extension("o");
-        compile::object(&src, &obj, &[&vmlinux, &include], &["-DPRELOAD_DEFAULTS"])?;
+        compile::object(
+            &src,
+            &obj,
+            &[&vmlinux, &include, &libbpf],
+            &["-Werror", "-DPRELOAD_DEFAULTS"],
+        )?;
         objects.push(fs::read(obj)?);
     }
     let parts: Vec<&[u8]> = objects.iter().map(Vec::as_slice).collect();
@@ -65,6 +90,24 @@ fn sorted(dir: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     paths.retain(|path| path.to_string_lossy().ends_with(suffix));
     paths.sort();
     Ok(paths)
+}
+
+/// `HEADERS`, from the directories that clang would search.
+fn headers(dirs: &[&Path]) -> Result<String> {
+    let mut out = String::from(
+        "/// What an override includes besides `vmlinux.h`: path and text of each header.\n\
+         pub const HEADERS: &[(&str, &str)] = &[\n",
+    );
+    for dir in dirs {
+        for sub in sorted(dir, "")? {
+            for header in sorted(&sub, ".h")? {
+                let name = header.strip_prefix(dir)?;
+                writeln!(out, "    ({name:?}, include_str!({header:?})),")?;
+            }
+        }
+    }
+    out.push_str("];\n");
+    Ok(out)
 }
 
 /// Drop DWARF, which is most of the object's size; BTF stays.

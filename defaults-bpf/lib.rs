@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The defaults of scx_preload: the linked BPF object, the catalogue of its
-//! hooks, and the linking that puts overrides in front of it.
+//! hooks, and what makes an override of them: headers, compiling and linking.
 
-#[cfg(feature = "compile")]
+use std::fs;
+use std::io;
+use std::path::Path;
+
 pub mod compile;
 pub mod link;
 
@@ -32,10 +35,18 @@ pub const CONTRACT_SECTION: &str = ".scx_preload.contract";
 /// Section in which objects say which queues of their own they want.
 pub const QUEUES_SECTION: &str = ".scx_preload.queues";
 
-/// Directory of the contract's headers in the source tree.
-#[cfg(feature = "compile")]
-pub const INCLUDE_DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/include");
+include!(concat!(env!("OUT_DIR"), "/headers.rs"));
 
-/// Directory of the `vmlinux.h` that the defaults were compiled with.
-#[cfg(feature = "compile")]
+/// Write [`HEADERS`] below `dir`, for `#include <scx_preload/hooks.bpf.h>` and the like.
+pub fn write_headers(dir: &Path) -> io::Result<()> {
+    for (name, text) in HEADERS {
+        let path = dir.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(dir))?;
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+/// Directory of the `vmlinux.h` that the defaults were compiled with, on the machine
+/// that built them.
 pub const VMLINUX_DIR: &str = env!("SCX_PRELOAD_VMLINUX");

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use scx_preload_defaults::{HOOKS, INCLUDE_DIR, OBJECT, VMLINUX_DIR, compile, link};
+use scx_preload_defaults::{HOOKS, OBJECT, VMLINUX_DIR, compile, link, write_headers};
 
 fn main() -> Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?).join("objects");
     fs::create_dir_all(&out)?;
+    write_headers(&headers()?)?;
     println!("cargo:rustc-env=SCX_PRELOAD_OBJECTS={}", out.display());
 
     for dir in [here.join("../overrides"), here.join("fixtures")] {
@@ -48,13 +49,15 @@ fn name(src: &Path) -> Option<&str> {
     src.file_name()?.to_str()?.strip_suffix(".bpf.c")
 }
 
+fn headers() -> Result<PathBuf> {
+    Ok(PathBuf::from(env::var("OUT_DIR")?).join("headers"))
+}
+
 fn object(src: &Path, obj: &Path, args: &[&str]) -> Result<()> {
-    compile::object(
-        src,
-        obj,
-        &[VMLINUX_DIR.as_ref(), INCLUDE_DIR.as_ref()],
-        args,
-    )
+    let headers = headers()?;
+    let includes = [VMLINUX_DIR.as_ref(), headers.as_path()];
+    compile::object(src, obj, &includes, &[&["-Werror"], args].concat())?;
+    Ok(())
 }
 
 /// For each hook its override, and the same linked in the order that
