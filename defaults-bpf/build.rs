@@ -40,7 +40,7 @@ fn main() -> Result<()> {
         .iter()
         .filter(|(name, _)| FOR_BPF.contains(name))
     {
-        fs::write(libbpf.join("bpf").join(name), text)?;
+        fs::write(libbpf.join("bpf").join(name), without_comments(text))?;
     }
     fs::write(out.join("headers.rs"), headers(&[&include, &libbpf])?)?;
 
@@ -90,6 +90,20 @@ fn sorted(dir: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     paths.retain(|path| path.to_string_lossy().ends_with(suffix));
     paths.sort();
     Ok(paths)
+}
+
+/// Comments are half of what libbpf's headers add to the program. The first, with the
+/// license, stays.
+fn without_comments(c: &str) -> String {
+    let (license, code) = c.split_once("*/").unwrap_or_default();
+    let mut parts = code.split("/*");
+    let mut out = format!("{license}*/{}", parts.next().unwrap_or_default());
+    for part in parts {
+        out.push_str(part.split_once("*/").map_or("", |(_, code)| code));
+    }
+    let mut lines: Vec<&str> = out.lines().map(str::trim_end).collect();
+    lines.dedup_by(|a, b| a.is_empty() && b.is_empty());
+    lines.join("\n") + "\n"
 }
 
 /// `HEADERS`, from the directories that clang would search.
@@ -147,9 +161,16 @@ fn catalogue(header: &str) -> Result<String> {
         let declaration = code.split_once(';').context("no declaration")?.0;
         let signature = declaration.replace("__preload_hook ", "");
         let signature = signature.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (args, text) = parts(comment).with_context(|| format!("comment of {name}()"))?;
+        let arguments = args.iter().map(|(arg, _)| arg.as_str());
+        ensure!(
+            arguments.eq(argument_names(&signature)),
+            "{name}(): its comment and {signature} name other arguments"
+        );
         writeln!(
             out,
-            "    Hook {{ name: {name:?}, summary: {summary:?}, signature: {signature:?} }},"
+            "    Hook {{ name: {name:?}, summary: {summary:?}, signature: {signature:?}, \
+             args: &{args:?}, text: &{text:?} }},"
         )?;
         documented.push(name.to_uppercase());
     }
@@ -159,4 +180,62 @@ fn catalogue(header: &str) -> Result<String> {
     );
     out.push_str("];\n");
     Ok(out)
+}
+
+/// Titles of the parts of a hook's comment, in the order of the contract.
+const TITLES: [&str; 6] = ["When", "May call", "Must", "Returns", "Default", "Kernel"];
+
+type Parts = Vec<(String, String)>;
+
+/// The arguments (`@name: text`) and the titled parts of a hook's comment.
+fn parts(comment: &str) -> Result<(Parts, Parts)> {
+    let (mut args, mut text) = (Parts::new(), Parts::new());
+    for line in comment.lines().skip(1) {
+        let line = line.trim_start_matches(" *").trim();
+        let title = TITLES.iter().find_map(|title| {
+            let rest = line.strip_prefix(title)?;
+            let rest = rest.strip_prefix(if *title == "Must" { " " } else { ": " })?;
+            Some((title, rest))
+        });
+        if let Some((arg, meaning)) = line.strip_prefix('@').and_then(|l| l.split_once(": "))
+            && text.is_empty()
+        {
+            args.push((arg.into(), meaning.into()));
+        } else if let Some((title, rest)) = title {
+            text.push((title.to_string(), rest.into()));
+        } else if let Some((_, last)) = text.last_mut().or(args.last_mut()) {
+            if !line.is_empty() {
+                last.push(' ');
+                last.push_str(line);
+            }
+        } else {
+            ensure!(
+                line.is_empty(),
+                "{line:?} is neither an argument nor titled"
+            );
+        }
+    }
+    for needed in ["When", "Default", "Kernel"] {
+        ensure!(
+            text.iter().any(|(title, _)| title == needed),
+            "no {needed}:"
+        );
+    }
+    Ok((args, text))
+}
+
+/// `p` and `cpu` of `u64 hook_x(struct task_struct *p __arg_trusted, s32 cpu)`.
+fn argument_names(signature: &str) -> impl Iterator<Item = &str> {
+    let (_, list) = signature.split_once('(').unwrap_or_default();
+    let list = list.trim_end_matches(')');
+    list.split(',')
+        .filter(|arg| *arg != "void")
+        .filter_map(|arg| {
+            let mut words = arg.split_whitespace().rev();
+            Some(
+                words
+                    .find(|w| !w.starts_with("__arg"))?
+                    .trim_start_matches('*'),
+            )
+        })
 }

@@ -18,6 +18,10 @@ pub struct Hook {
     pub summary: &'static str,
     /// Its C declaration.
     pub signature: &'static str,
+    /// Name and meaning of each argument.
+    pub args: &'static [(&'static str, &'static str)],
+    /// The rest of its documentation: title, such as `When`, and text.
+    pub text: &'static [(&'static str, &'static str)],
 }
 
 include!(concat!(env!("OUT_DIR"), "/hooks.rs"));

@@ -34,6 +34,10 @@ pub enum Error {
     #[error("cannot link: {0}")]
     Link(String),
 
+    /// There is no clang, or it did not compile a source.
+    #[error(transparent)]
+    Compile(#[from] scx_preload_defaults::compile::Error),
+
     /// A `--set` that the object has no use for.
     #[error("--set {name}: {reason}")]
     Setting {

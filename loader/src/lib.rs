@@ -20,5 +20,7 @@ pub mod linker;
 pub mod live;
 pub mod object;
 pub mod scheduler;
+pub mod template;
+pub mod vmlinux;
 
 pub use error::{Error, Result};

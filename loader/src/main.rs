@@ -39,6 +39,8 @@ enum Command {
     Bypass(commands::bypass::Args),
     Verify(commands::verify::Args),
     Hooks(commands::hooks::Args),
+    New(commands::new::Args),
+    Build(commands::build::Args),
     Link(commands::link::Args),
 }
 
@@ -55,6 +57,8 @@ fn main() -> ExitCode {
         Command::Bypass(args) => commands::bypass::run(args).map(done),
         Command::Verify(args) => commands::verify::run(args).map(done),
         Command::Hooks(args) => commands::hooks::run(args).map(done),
+        Command::New(args) => commands::new::run(args).map(done),
+        Command::Build(args) => commands::build::run(args).map(done),
         Command::Link(args) => commands::link::run(args).map(done),
     };
     result.unwrap_or_else(|err| {

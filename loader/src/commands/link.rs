@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `scx_preload link`
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use scx_preload::linker::{Override, link_overrides};
 use scx_preload_defaults::HOOKS;
 
@@ -32,9 +29,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .map(|path| Override::read(path))
         .collect::<Result<Vec<_>, _>>()?;
     let linked = link_overrides(&overrides)?;
-    write(&args.output, &linked)
-        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    super::write(&args.output, &linked)?;
+    print_hooks(&overrides)
+}
 
+/// Who defines each hook once these are linked with the defaults.
+pub fn print_hooks(overrides: &[Override]) -> anyhow::Result<()> {
     let mut rows = vec![vec!["HOOK".to_string(), "FROM".into()]];
     for hook in HOOKS {
         let from = overrides.iter().find(|o| o.hooks().any(|h| h == hook.name));
@@ -44,16 +44,4 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ]);
     }
     super::print(&super::table(&rows))
-}
-
-/// Write next to `path` and rename, so that a full disk leaves what was there.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path))
-        .inspect_err(|_| {
-            let _ = fs::remove_file(&temporary);
-        })
 }

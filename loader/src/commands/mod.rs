@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! One subcommand a file.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+
+pub mod build;
 pub mod bypass;
 pub mod hooks;
 pub mod link;
 pub mod load;
+pub mod new;
 pub mod status;
 pub mod unload;
 pub mod verify;
@@ -23,6 +29,19 @@ fn print(text: &str) -> anyhow::Result<()> {
 /// Print `value` as indented JSON.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Write next to `path` and rename, so that a full disk leaves what was there.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    fs::write(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, path))
+        .inspect_err(|_| {
+            let _ = fs::remove_file(&temporary);
+        })
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Lines with columns as wide as their widest cell; the last is left as it is.

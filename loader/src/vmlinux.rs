@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `vmlinux.h`: a kernel's types and kfuncs as C, from its BTF.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::mem;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+
+use libbpf_rs::btf::types::{Composite, DeclTag, Func};
+use libbpf_rs::btf::{Btf, BtfKind, BtfType, ReferencesType, TypeId};
+use libbpf_rs::{AsRawLibbpf, libbpf_sys};
+use nix::libc;
+
+use crate::{Error, Result, libbpf_log};
+
+/// BTF of the running kernel.
+pub const RUNNING: &str = "/sys/kernel/btf/vmlinux";
+
+/// What comes before the types: each access to a field is one that libbpf adapts to
+/// the kernel that runs.
+const HEAD: &str = "\
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
+
+#ifndef __ksym
+#define __ksym __attribute__((section(\".ksyms\")))
+#endif
+#ifndef __weak
+#define __weak __attribute__((weak))
+#endif
+
+";
+
+const TAIL: &str = "
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute pop
+#endif
+
+#endif
+";
+
+/// The header for the kernel whose BTF is in `path`, raw or in an ELF file.
+pub fn header(path: &Path) -> Result<String> {
+    let name = path.display().to_string();
+    let bad = |reason: &str| Error::Object {
+        name: name.clone(),
+        reason: reason.to_owned(),
+    };
+    std::fs::File::open(path).map_err(Error::io(format!("cannot read {name}")))?;
+    libbpf_log::take();
+    let btf = Btf::from_path(path).map_err(|_| {
+        bad("no BTF in it; name a copy of /sys/kernel/btf/vmlinux, or an ELF file with a section .BTF")
+    })?;
+    if btf.type_by_name::<Composite<'_>>("sched_ext_ops").is_none() {
+        return Err(bad(
+            "the BTF of a kernel without sched_ext; name that of the kernel to build for with --btf",
+        ));
+    }
+    Dump::new(&btf)
+        .and_then(|mut dump| dump.all())
+        .ok_or_else(|| bad("its BTF cannot be written as C"))
+}
+
+/// libbpf's writer of C.
+struct Dump<'btf> {
+    btf: &'btf Btf<'btf>,
+    writer: NonNull<libbpf_sys::btf_dump>,
+    // libbpf has its address.
+    text: Box<String>,
+}
+
+impl<'btf> Dump<'btf> {
+    fn new(btf: &'btf Btf<'btf>) -> Option<Self> {
+        let mut text = Box::new(HEAD.to_owned());
+        // SAFETY: append() is what libbpf declares, but for the type of its last
+        // argument, which bindgen spells in another way on each architecture, and which
+        // is a pointer on all of them.
+        let append: libbpf_sys::btf_dump_printf_fn_t =
+            Some(unsafe { mem::transmute::<*const (), _>(append as *const ()) });
+        let context: *mut String = &mut *text;
+        // SAFETY: `btf` lives as long as the result and the text, being boxed, does not
+        // move; there are no options.
+        let writer = unsafe {
+            libbpf_sys::btf_dump__new(
+                btf.as_libbpf_object().as_ptr(),
+                append,
+                context.cast(),
+                ptr::null(),
+            )
+        };
+        let writer = NonNull::new(writer)?;
+        Some(Self { btf, writer, text })
+    }
+
+    fn all(&mut self) -> Option<String> {
+        let ids = 1..u32::try_from(self.btf.len()).ok()?;
+        for id in ids.clone() {
+            // SAFETY: the writer is alive; libbpf checks the id.
+            if unsafe { libbpf_sys::btf_dump__dump_type(self.writer.as_ptr(), id) } != 0 {
+                return None;
+            }
+        }
+        self.text.push('\n');
+        for id in ids {
+            if let Some((name, proto)) = self.kfunc(id.into()) {
+                self.declare(name, proto)?;
+            }
+        }
+        self.text.push_str(TAIL);
+        Some(mem::take(&mut self.text))
+    }
+
+    /// Name and prototype of the kfunc that type `id` marks as such, if it does.
+    fn kfunc(&self, id: TypeId) -> Option<(CString, TypeId)> {
+        let ty: BtfType<'_> = self.btf.type_by_id(id)?;
+        if ty.kind() != BtfKind::DeclTag || ty.name()? != "bpf_kfunc" {
+            return None;
+        }
+        let tag = DeclTag::try_from(ty).ok()?;
+        let func = Func::try_from(tag.referenced_type()).ok()?;
+        let name = CString::new(func.name()?.as_encoded_bytes()).ok()?;
+        Some((name, func.referenced_type_id()))
+    }
+
+    fn declare(&mut self, name: CString, proto: TypeId) -> Option<()> {
+        let options = libbpf_sys::btf_dump_emit_type_decl_opts {
+            sz: size_of::<libbpf_sys::btf_dump_emit_type_decl_opts>() as libbpf_sys::size_t,
+            field_name: name.as_ptr(),
+            ..Default::default()
+        };
+        self.text.push_str("extern ");
+        // SAFETY: the writer is alive, and `options` and the name last until it returns.
+        let done = unsafe {
+            libbpf_sys::btf_dump__emit_type_decl(self.writer.as_ptr(), proto.into(), &options)
+        };
+        self.text.push_str(" __weak __ksym;\n");
+        (done == 0).then_some(())
+    }
+}
+
+impl Drop for Dump<'_> {
+    fn drop(&mut self) {
+        // SAFETY: made by btf_dump__new() and freed once.
+        unsafe { libbpf_sys::btf_dump__free(self.writer.as_ptr()) }
+    }
+}
+
+unsafe extern "C" {
+    fn vasprintf(text: *mut *mut c_char, format: *const c_char, arguments: *mut c_void) -> c_int;
+}
+
+/// libbpf's callback, with a `va_list` at the end.
+extern "C" fn append(context: *mut c_void, format: *const c_char, arguments: *mut c_void) {
+    let mut said: *mut c_char = ptr::null_mut();
+    // SAFETY: format and arguments are those of libbpf, which fit each other.
+    let len = unsafe { vasprintf(&mut said, format, arguments) };
+    let Ok(len) = usize::try_from(len) else {
+        // No memory, of which Rust too would die.
+        std::process::abort();
+    };
+    // SAFETY: the context is the text of a `Dump`, which is not used while libbpf
+    // writes; vasprintf() made `len` bytes, which are freed once.
+    unsafe {
+        let text = &mut *context.cast::<String>();
+        let bytes = std::slice::from_raw_parts(said.cast::<u8>(), len);
+        text.push_str(&String::from_utf8_lossy(bytes));
+        libc::free(said.cast());
+    }
+}
