@@ -11,6 +11,7 @@ all: build
 build:
 	$(CARGO) build --release --workspace
 	$(BUILD)/scx_preload link -o $(DEFAULTS_OBJ) > $(BUILD)/defaults.hooks
+	$(BUILD)/scx_preload hooks --man > $(BUILD)/scx_preload-hooks.7
 
 demo: deps build
 	$(BUILD)/vm demo
@@ -43,6 +44,7 @@ install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/scx_preload
 	install -D -m 644 $(DEFAULTS_OBJ) $(lib)/scx_preload/defaults.bpf.o
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/scx_preload defaults-bpf/include/scx_preload/*.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man7 $(BUILD)/scx_preload-hooks.7
 	install -d $(dracut_dir) $(unit_dir)
 	$(to_prefix) initramfs/dracut/50scx_preload/module-setup.sh > $(dracut_dir)/module-setup.sh
 	chmod 755 $(dracut_dir)/module-setup.sh

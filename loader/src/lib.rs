@@ -18,6 +18,7 @@ pub mod kernel_bypass;
 pub mod libbpf_log;
 pub mod linker;
 pub mod live;
+pub mod man;
 pub mod object;
 pub mod scheduler;
 pub mod template;

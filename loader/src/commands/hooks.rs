@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use scx_preload::elf::{Binding, BpfObject};
+use scx_preload::man;
 use scx_preload_defaults::{CONTRACT_VERSION, HOOKS};
 use serde_json::json;
 
@@ -13,12 +15,33 @@ pub struct Args {
     /// An object as `scx_preload link` writes it; without one, the catalogue
     object: Option<PathBuf>,
 
+    /// Print the documentation of one hook
+    #[arg(
+        long,
+        value_name = "HOOK",
+        value_parser = PossibleValuesParser::new(HOOKS.iter().map(|hook| hook.name)),
+        hide_possible_values = true,
+        conflicts_with_all = ["object", "json"],
+    )]
+    doc: Option<String>,
+
+    /// Print all of the documentation as a man page, scx_preload-hooks(7)
+    #[arg(long, conflicts_with_all = ["object", "json", "doc"])]
+    man: bool,
+
     /// Print JSON, with the declaration of each hook
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.man {
+        return super::print(&man::page());
+    }
+    if let Some(name) = &args.doc {
+        let hook = HOOKS.iter().find(|hook| hook.name == name);
+        return hook.map_or(Ok(()), |hook| super::print(&man::plain(hook)));
+    }
     let object = match &args.object {
         Some(path) => {
             let source = super::load::read(path)?;
