@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What an object file says of itself: its contract versions, the hooks that it
-//! defines, and the source file of each.
+//! defines and the source file of each, what it calls and what it lacks.
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 use object::elf::EM_BPF;
 use object::read::elf::ElfFile64;
-use object::{Endianness, Object, ObjectSection, ObjectSymbol, SymbolKind};
+use object::{
+    Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SectionKind,
+    SymbolKind,
+};
 use scx_preload_defaults::{CONTRACT_SECTION, CONTRACT_VERSION, HOOKS, Hook, QUEUES_SECTION};
 
 use crate::{Error, Result};
+
+/// Section of the license string.
+const LICENSE_SECTION: &str = "license";
 
 /// How a symbol is bound. After linking, it tells who defined a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +49,16 @@ pub struct BpfObject {
     pub own_queues: Vec<(u64, u64)>,
     /// Its hooks, in the catalogue's order and unknown names last.
     pub hooks: Vec<HookSymbol>,
+    /// Its license string.
+    pub license: Option<String>,
+    /// Does it have types?
+    pub has_btf: bool,
+    /// Functions and data that others can use, of which there can be one of each name.
+    pub globals: Vec<String>,
+    /// Everything that it defines, for others to use or to replace.
+    pub defined: Vec<String>,
+    /// What it uses and does not define.
+    pub externs: Vec<String>,
 }
 
 impl BpfObject {
@@ -65,11 +84,30 @@ impl BpfObject {
         }
 
         let lines = LineInfo::read(&elf);
+        let license = elf
+            .section_by_name(LICENSE_SECTION)
+            .and_then(|section| section.data().ok())
+            .and_then(|data| string_at(data, 0))
+            .map(str::to_owned);
+        // Every object has one, and linking makes them one.
+        let license_index = elf.section_by_name(LICENSE_SECTION).map(|s| s.index());
+
         let mut hooks = Vec::new();
+        let (mut globals, mut defined, mut externs) = (Vec::new(), Vec::new(), Vec::new());
         for symbol in elf.symbols() {
             let Ok(symbol_name) = symbol.name() else {
                 continue;
             };
+            if symbol.is_undefined() {
+                if !symbol_name.is_empty() {
+                    externs.push(symbol_name.to_owned());
+                }
+            } else if symbol.is_global() && symbol.section_index() != license_index {
+                if !symbol.is_weak() {
+                    globals.push(symbol_name.to_owned());
+                }
+                defined.push(symbol_name.to_owned());
+            }
             if symbol.kind() != SymbolKind::Text
                 || symbol.is_undefined()
                 || !symbol_name.starts_with("hook_")
@@ -90,7 +128,10 @@ impl BpfObject {
                 name: symbol_name.to_owned(),
                 binding,
                 file: section
-                    .and_then(|s| lines.file(s.name().ok()?, symbol.address()))
+                    .and_then(|s| {
+                        let code = symbol.address()..symbol.address().saturating_add(symbol.size());
+                        lines.file(s.name().ok()?, code)
+                    })
                     .map(str::to_owned),
             });
         }
@@ -115,6 +156,11 @@ impl BpfObject {
             contracts,
             own_queues,
             hooks,
+            license,
+            has_btf: elf.section_by_name(".BTF").is_some(),
+            globals,
+            defined,
+            externs,
         })
     }
 
@@ -141,6 +187,124 @@ impl BpfObject {
     pub fn hook(&self, hook: &Hook) -> Option<&HookSymbol> {
         self.hooks.iter().find(|symbol| symbol.name == hook.name)
     }
+}
+
+/// What a function calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// A function of the object.
+    Function(String),
+    /// Something that the object does not define: a kfunc, once it is linked.
+    Kernel(String),
+}
+
+/// The functions of an object and what each calls. Damaged parts are left out; they are
+/// libbpf's to complain about.
+#[derive(Debug, Default)]
+pub struct Functions(Vec<Function>);
+
+#[derive(Debug)]
+struct Function {
+    name: String,
+    section: SectionIndex,
+    start: u64,
+    end: u64,
+    calls: Vec<Callee>,
+}
+
+impl Functions {
+    /// Read the object in `bytes`.
+    pub fn read(bytes: &[u8]) -> Self {
+        let Ok(elf) = ElfFile64::<Endianness>::parse(bytes) else {
+            return Self::default();
+        };
+        let mut functions: Vec<_> = elf
+            .symbols()
+            .filter(|symbol| symbol.kind() == SymbolKind::Text && !symbol.is_undefined())
+            .filter_map(|symbol| {
+                Some(Function {
+                    name: symbol.name().ok()?.to_owned(),
+                    section: symbol.section_index()?,
+                    start: symbol.address(),
+                    end: symbol.address().checked_add(symbol.size())?,
+                    calls: Vec::new(),
+                })
+            })
+            .collect();
+        for section in elf.sections().filter(|s| s.kind() == SectionKind::Text) {
+            let Ok(code) = section.data() else { continue };
+            for (at, callee) in calls(&elf, &section, code, &functions) {
+                let caller = functions
+                    .iter_mut()
+                    .find(|f| f.section == section.index() && (f.start..f.end).contains(&at));
+                if let Some(caller) = caller
+                    && !caller.calls.contains(&callee)
+                {
+                    caller.calls.push(callee);
+                }
+            }
+        }
+        Self(functions)
+    }
+
+    /// What `function` calls, each once.
+    pub fn calls(&self, function: &str) -> Vec<Callee> {
+        let function = self.0.iter().find(|f| f.name == function);
+        function.map(|f| f.calls.clone()).unwrap_or_default()
+    }
+}
+
+/// The calls in a section: where, and whom.
+fn calls<'data>(
+    elf: &ElfFile64<'data>,
+    section: &impl ObjectSection<'data>,
+    code: &[u8],
+    functions: &[Function],
+) -> Vec<(u64, Callee)> {
+    const INSTRUCTION: usize = 8;
+    const CALL: u8 = 0x85;
+    /// In the source register: of a function, of a kfunc; 0 is a helper.
+    const PSEUDO: [u8; 2] = [1, 2];
+
+    let targets: HashMap<u64, RelocationTarget> = section
+        .relocations()
+        .map(|(at, relocation)| (at, relocation.target()))
+        .collect();
+    let function_at = |section: SectionIndex, at: u64| {
+        let found = functions
+            .iter()
+            .find(|f| f.section == section && f.start == at);
+        found.map(|f| Callee::Function(f.name.clone()))
+    };
+    let mut found = Vec::new();
+    for (n, instruction) in code.chunks_exact(INSTRUCTION).enumerate() {
+        let at = (n * INSTRUCTION) as u64;
+        let target = targets.get(&at);
+        if instruction[0] != CALL || !(target.is_some() || PSEUDO.contains(&(instruction[1] >> 4)))
+        {
+            continue;
+        }
+        // In instructions, from the next one; with a relocation, from the section's start.
+        let distance = u32_at(instruction, 4).map_or(0, |imm| i64::from(imm as i32));
+        let offset = (distance + 1).wrapping_mul(INSTRUCTION as i64) as u64;
+        let callee = match target {
+            Some(RelocationTarget::Symbol(index)) => {
+                elf.symbol_by_index(*index).ok().and_then(|symbol| {
+                    let name = symbol.name().unwrap_or_default();
+                    match symbol.section_index() {
+                        Some(section) if symbol.kind() == SymbolKind::Section => {
+                            function_at(section, offset)
+                        }
+                        Some(_) => Some(Callee::Function(name.to_owned())),
+                        None => Some(Callee::Kernel(name.to_owned())),
+                    }
+                })
+            }
+            _ => function_at(section.index(), at.wrapping_add(offset)),
+        };
+        found.extend(callee.map(|callee| (at, callee)));
+    }
+    found
 }
 
 /// Does the object in `bytes` define a symbol of this name?
@@ -187,10 +351,15 @@ impl<'data> LineInfo<'data> {
         Some(Self { strings, sections })
     }
 
-    fn file(&self, section: &str, offset: u64) -> Option<&'data str> {
+    /// The source file of the function at `code`. Its first lines can be those of an
+    /// inline function of a header.
+    fn file(&self, section: &str, code: Range<u64>) -> Option<&'data str> {
         let (_, records) = self.sections.iter().find(|(name, _)| *name == section)?;
-        let (_, file) = records.iter().find(|(at, _)| *at == offset)?;
-        string_at(self.strings, *file)
+        let files = || {
+            let own = records.iter().filter(|(at, _)| code.contains(at));
+            own.filter_map(|(_, file)| string_at(self.strings, *file))
+        };
+        files().find(|file| file.ends_with(".c")).or(files().next())
     }
 }
 

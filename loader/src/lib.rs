@@ -15,12 +15,14 @@ pub mod elf;
 pub mod error;
 pub mod kernel;
 pub mod kernel_bypass;
+pub mod kfuncs;
 pub mod libbpf_log;
 pub mod linker;
 pub mod live;
 pub mod man;
 pub mod object;
 pub mod scheduler;
+pub mod signature;
 pub mod template;
 pub mod vmlinux;
 

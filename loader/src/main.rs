@@ -42,6 +42,7 @@ enum Command {
     New(commands::new::Args),
     Build(commands::build::Args),
     Link(commands::link::Args),
+    Check(commands::check::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::New(args) => commands::new::run(args).map(done),
         Command::Build(args) => commands::build::run(args).map(done),
         Command::Link(args) => commands::link::run(args).map(done),
+        Command::Check(args) => commands::check::run(args).map(done),
     };
     result.unwrap_or_else(|err| {
         log::error!("{err:#}");

@@ -10,7 +10,9 @@
 #ifndef SCX_PRELOAD_CONTRACT_BPF_H
 #define SCX_PRELOAD_CONTRACT_BPF_H
 
+#ifndef PRELOAD_CONTRACT_VERSION
 #define PRELOAD_CONTRACT_VERSION 1
+#endif
 #define PRELOAD_CONTRACT_SECTION ".scx_preload.contract"
 
 static const unsigned int preload_contract

@@ -9,6 +9,7 @@ use anyhow::Context;
 
 pub mod build;
 pub mod bypass;
+pub mod check;
 pub mod hooks;
 pub mod link;
 pub mod load;
