@@ -28,12 +28,13 @@ pub fn take() -> String {
     std::mem::take(&mut *said).replace("libbpf: ", "")
 }
 
-/// The line that decided: the verifier's last word if it spoke, else libbpf's
-/// first.
+/// The line that decided: the verifier's last word if it spoke, without the
+/// states that it compares, else libbpf's first.
 pub fn decisive_line(log: &str) -> Option<&str> {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     let verdict = lines()
         .take_while(|line| !line.starts_with("processed "))
+        .filter(|line| !line.starts_with("cur state: ") && !line.starts_with("old state: "))
         .last();
     if lines().any(|line| line.starts_with("processed ")) {
         verdict
@@ -55,6 +56,15 @@ mod tests {
                    processed 1 insns (limit 1000000)\n\
                    -- END PROG LOAD LOG --\n";
         assert_eq!(decisive_line(log), Some("R0 !read_ok"));
+    }
+
+    #[test]
+    fn states_say_nothing() {
+        let log = "infinite loop detected at insn 8\n\
+                   cur state: R2=scalar() R10=fp0\n\
+                   old state: R2=scalar() R10=fp0\n\
+                   processed 12 insns (limit 1000000)\n";
+        assert_eq!(decisive_line(log), Some("infinite loop detected at insn 8"));
     }
 
     #[test]

@@ -152,9 +152,12 @@ fn stopped(source: &Source, state: &SchedExt, log: Option<KernelLog>) -> Error {
     // The kernel gives its reason while it disables.
     let _ = SchedExt::wait(STATE_LIMIT, |now| now.state == "disabled");
     let log = log.map(KernelLog::read).unwrap_or_default();
+    // A line says that it is over; the next one, if there is one, is about ours.
+    let detail = format!("sched_ext: {OPS}: ");
     let reason = log
         .lines()
-        .find(|line| !line.contains("enabled"))
+        .find(|line| line.contains(&detail))
+        .or_else(|| log.lines().find(|line| !line.contains("enabled")))
         .unwrap_or("see dmesg for the reason");
     Error::Refused {
         name: source.name.clone(),
