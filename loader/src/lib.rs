@@ -2,15 +2,16 @@
 //! What the `scx_preload` program is made of: one file a concept.
 //!
 //! An object flows one way: [`elf`] reads what it says of itself, [`linker`]
-//! puts overrides in front of the defaults, [`object`] opens it and adapts it to
-//! the running kernel, [`scheduler`] loads, attaches, confirms and pins it.
-//! [`live`] then reads back from the kernel what is running; nothing is
+//! puts overrides in front of the defaults, [`dropins`] those that nobody named,
+//! [`object`] opens it and adapts it to the running kernel, [`scheduler`] loads,
+//! attaches, confirms and pins it. [`live`] then reads back from the kernel what is running; nothing is
 //! remembered elsewhere.
 
 pub mod bpffs;
 pub mod btf;
 pub mod bypass;
 pub mod cmdline;
+pub mod dropins;
 pub mod elf;
 pub mod error;
 pub mod kernel;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `scx_preload link`
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+use scx_preload::dropins::{self, DropIns};
 use scx_preload::linker::{Override, link_overrides};
 use scx_preload_defaults::HOOKS;
 
@@ -17,20 +20,53 @@ pub struct Args {
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
 
+    /// Link the drop-ins that `scx_preload load` takes
+    #[arg(long, conflicts_with = "overrides")]
+    drop_ins: bool,
+
+    /// With --drop-ins: link what `load --boot` is to take as OUT in an
+    /// initramfs. A broken drop-in is left out with a warning, and noted in
+    /// OUT.left-out for the boot's journal. Nothing is linked if there is none
+    #[arg(long, requires = "drop_ins")]
+    boot: bool,
+
+    /// With --drop-ins: look for them under this directory
+    #[arg(long, value_name = "DIR", requires = "drop_ins", default_value = "/")]
+    root: PathBuf,
+
     /// Objects compiled with clang -target bpf, each with hooks of its own
     #[arg(value_name = "OVERRIDE.o")]
     overrides: Vec<PathBuf>,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let overrides = args
-        .overrides
-        .iter()
-        .map(|path| Override::read(path))
-        .collect::<Result<Vec<_>, _>>()?;
-    let linked = link_overrides(&overrides)?;
-    super::write(&args.output, &linked)?;
-    print_hooks(&overrides)
+    if !args.drop_ins {
+        let overrides = args.overrides.iter().map(|path| Override::read(path));
+        let overrides = overrides.collect::<Result<Vec<_>, _>>()?;
+        return finish(&args.output, &overrides, &link_overrides(&overrides)?);
+    }
+    let (drop_ins, left_out) = DropIns::read(&args.root)?;
+    if !args.boot {
+        super::refuse(left_out)?;
+    } else {
+        super::warn_of(&left_out);
+        let note = dropins::note(&args.output);
+        let text: String = left_out.iter().map(|one| one.text() + "\n").collect();
+        if !text.is_empty() {
+            super::write(&note, text.as_bytes())?;
+        } else if note.exists() {
+            fs::remove_file(&note).with_context(|| format!("cannot remove {}", note.display()))?;
+        }
+        if drop_ins.overrides().is_empty() {
+            return Ok(());
+        }
+    }
+    finish(&args.output, drop_ins.overrides(), &drop_ins.source().bytes)
+}
+
+fn finish(output: &Path, overrides: &[Override], linked: &[u8]) -> anyhow::Result<()> {
+    super::write(output, linked)?;
+    print_hooks(overrides)
 }
 
 /// Who defines each hook once these are linked with the defaults.

@@ -5,11 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use scx_preload::bypass::Bypass;
 use scx_preload::cmdline::Wish;
+use scx_preload::dropins::DropIns;
 use scx_preload::live::Live;
 use scx_preload::object::{Setting, Source};
-use scx_preload::{Error, bpffs, scheduler};
+use scx_preload::{Error, bpffs, dropins, scheduler};
 
 /// An administrator's own scheduler, for the boot.
 const BOOT_OBJECT: &str = "/etc/scx_preload/scheduler.bpf.o";
@@ -19,12 +21,20 @@ const BOOT_OBJECT: &str = "/etc/scx_preload/scheduler.bpf.o";
 /// Verifies and attaches the scheduler, makes sure that the kernel runs it, and
 /// pins it in /sys/fs/bpf/scx_preload, where it stays when this program has
 /// ended.
+///
+/// The scheduler is the built-in defaults, linked with the overrides that are in
+/// /etc/scx_preload/overrides.d and /usr/lib/scx_preload/overrides.d, if any
+/// (*.bpf.o). A file in /etc replaces one of the same name in /usr/lib, or masks
+/// it, if it is empty or a link to /dev/null.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Load this object, as `scx_preload link` writes it, instead of the
-    /// built-in defaults
+    /// Load this object, as `scx_preload link` writes it
     #[arg(long, value_name = "FILE")]
     object: Option<PathBuf>,
+
+    /// Load the built-in defaults and no drop-ins
+    #[arg(long, conflicts_with = "object")]
+    defaults: bool,
 
     /// Set a variable of the scheduler, such as slice_ns=3000000 or
     /// stats_enabled=false; `scx_preload status` shows them
@@ -33,14 +43,15 @@ pub struct Args {
 
     /// Behave as a boot wants it: obey scx_preload.mode=off and rd.scx_preload=0
     /// on the kernel command line, take /etc/scx_preload/scheduler.bpf.o if
-    /// there is one and the built-in defaults if that fails, and call it no
-    /// failure if this kernel cannot or another scheduler is there
+    /// there is one and else the drop-ins, leave out what is broken of them or
+    /// take the built-in defaults, and call it no failure if this kernel cannot
+    /// or another scheduler is there
     #[arg(long)]
     boot: bool,
 
     /// With --boot: load nothing, but exit with 1 if the kernel command line
     /// wants us to leave the initramfs alone
-    #[arg(long, requires = "boot", conflicts_with_all = ["object", "settings"])]
+    #[arg(long, requires = "boot", conflicts_with_all = ["object", "defaults", "settings"])]
     check: bool,
 }
 
@@ -73,12 +84,37 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.boot {
         return boot(args);
     }
-    let source = match &args.object {
-        Some(path) => read(path)?,
-        None => defaults(),
-    };
-    load(&source, &args.settings)?;
+    match &args.object {
+        Some(path) => load(&read(path)?, &args.settings)?,
+        None if args.defaults => load(&defaults(), &args.settings)?,
+        None => load_drop_ins(&args.settings)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// All drop-ins or an error that names the broken one.
+fn load_drop_ins(settings: &[Setting]) -> anyhow::Result<()> {
+    let (drop_ins, left_out) = DropIns::read(Path::new("/"))?;
+    super::refuse(left_out)?;
+    if drop_ins.overrides().is_empty() {
+        return Ok(load(&defaults(), settings)?);
+    }
+    let Err(err) = load(&drop_ins.source(), settings) else {
+        return Ok(());
+    };
+    if !at_fault(&err) {
+        return Err(err.into());
+    }
+    super::refuse(drop_ins.verified().1)?;
+    Err(err).context("`scx_preload load --defaults` leaves out all drop-ins")
+}
+
+/// May the object be the reason, and another one load?
+fn at_fault(err: &Error) -> bool {
+    !matches!(
+        err,
+        Error::Unsupported(_) | Error::Busy(_) | Error::NotRoot(_)
+    )
 }
 
 fn load(source: &Source, settings: &[Setting]) -> scx_preload::Result<()> {
@@ -108,18 +144,10 @@ fn boot(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let own = args.object.clone().unwrap_or_else(|| BOOT_OBJECT.into());
-    // A dangling link is an object that is missing, and worth a line.
-    let result = if args.object.is_some() || own.is_symlink() || own.exists() {
-        match read(&own).and_then(|source| load(&source, &args.settings)) {
-            Err(err) if !matches!(err, Error::Unsupported(_) | Error::Busy(_)) => {
-                log::warn!("{err}; falling back to the built-in defaults");
-                load(&defaults(), &[])
-            }
-            result => result,
-        }
-    } else {
+    let result = if args.defaults {
         load(&defaults(), &args.settings)
+    } else {
+        boot_object(args)
     };
     Ok(match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,4 +161,50 @@ fn boot(args: &Args) -> anyhow::Result<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+fn boot_object(args: &Args) -> scx_preload::Result<()> {
+    let own = args.object.clone().unwrap_or_else(|| BOOT_OBJECT.into());
+    // In most boots there is no note.
+    let note = fs::read_to_string(dropins::note(&own)).unwrap_or_default();
+    note.lines().for_each(|line| log::warn!("{line}"));
+    // A dangling link is an object that is missing, and worth a line.
+    if args.object.is_none() && !own.is_symlink() && !own.exists() {
+        return boot_drop_ins(&args.settings);
+    }
+    read(&own)
+        .and_then(|source| load(&source, &args.settings))
+        .or_else(fall_back)
+}
+
+fn fall_back(err: Error) -> scx_preload::Result<()> {
+    if !at_fault(&err) {
+        return Err(err);
+    }
+    log::warn!("{err}; falling back to the built-in defaults");
+    load(&defaults(), &[])
+}
+
+/// As many drop-ins as work together.
+fn boot_drop_ins(settings: &[Setting]) -> scx_preload::Result<()> {
+    let (mut drop_ins, left_out) = match DropIns::read(Path::new("/")) {
+        Ok(read) => read,
+        Err(err) => return fall_back(err),
+    };
+    super::warn_of(&left_out);
+    loop {
+        if drop_ins.overrides().is_empty() {
+            return load(&defaults(), settings);
+        }
+        let err = match load(&drop_ins.source(), settings) {
+            Err(err) if at_fault(&err) => err,
+            result => return result,
+        };
+        let (kept, left_out) = drop_ins.verified();
+        if left_out.is_empty() {
+            return fall_back(err);
+        }
+        super::warn_of(&left_out);
+        drop_ins = kept;
+    }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use scx_preload::dropins::LeftOut;
 
 pub mod build;
 pub mod bypass;
@@ -24,6 +25,24 @@ fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
         _ => Ok(()),
+    }
+}
+
+/// A line for each drop-in that is left out.
+fn warn_of(left_out: &[LeftOut]) {
+    for one in left_out {
+        log::warn!("{}", one.text());
+    }
+}
+
+/// Fail if there is a broken drop-in, and say what to do.
+fn refuse(left_out: Vec<LeftOut>) -> anyhow::Result<()> {
+    match left_out.into_iter().next() {
+        None => Ok(()),
+        Some(first) => {
+            let remedy = first.remedy();
+            Err(anyhow::Error::new(first.error).context(remedy))
+        }
     }
 }
 

@@ -3,13 +3,46 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::sys::{SCX_PRELOAD, run_ok};
+use crate::sys::{SCX_PRELOAD, run, run_ok, scx_state};
 
 /// Where the overrides and fixtures are.
 pub const OBJECTS: &str = "/objects";
+
+/// The pin that keeps the scheduler attached.
+pub const PIN: &str = "/sys/fs/bpf/scx_preload/link";
+
+/// The path of an override or fixture.
+pub fn object(name: &str) -> String {
+    format!("{OBJECTS}/{name}.bpf.o")
+}
+
+/// Runs `scx_preload`, which must exit with `code` and say all of `words`.
+pub fn refused(args: &[&str], code: i32, words: &[&str]) -> Result<()> {
+    let out = run(SCX_PRELOAD, args)?;
+    ensure!(
+        out.code == Some(code),
+        "{args:?} ended with {:?}: {}",
+        out.code,
+        out.stderr
+    );
+    for word in words {
+        ensure!(
+            out.stderr.contains(word),
+            "{args:?} does not say {word:?}: {}",
+            out.stderr
+        );
+    }
+    Ok(())
+}
+
+pub fn disabled_and_unpinned() -> Result<()> {
+    ensure!(scx_state()? == "disabled", "{}", scx_state()?);
+    ensure!(!fs::exists(PIN)?, "{PIN} is still there");
+    Ok(())
+}
 
 /// `scx_preload load` with further arguments; whatever an earlier test left
 /// loaded goes first.
@@ -24,8 +57,7 @@ pub const LINKED: &str = "/run/linked.bpf.o";
 
 /// Links the override `name` with the defaults.
 pub fn link(name: &str) -> Result<()> {
-    let object = format!("{OBJECTS}/{name}.bpf.o");
-    run_ok(SCX_PRELOAD, &["link", "-o", LINKED, &object]).map(drop)
+    run_ok(SCX_PRELOAD, &["link", "-o", LINKED, &object(name)]).map(drop)
 }
 
 /// Links the override `name` and loads the result, with further arguments of `load`.
@@ -36,7 +68,7 @@ pub fn load_override(name: &str, args: &[&str]) -> Result<()> {
 
 /// Whatever is loaded of ours, if anything.
 pub fn unload_any() -> Result<()> {
-    if fs::exists("/sys/fs/bpf/scx_preload/link")? {
+    if fs::exists(PIN)? {
         unload()?;
     }
     Ok(())

@@ -32,7 +32,7 @@ pub enum Vm {
     Peers,
     /// A Debian root, from its dracut image.
     Debian,
-    /// The same, made with an override as the administrator's object.
+    /// The same, made when there were drop-ins.
     Override,
     /// The plain one with files added.
     Drill(fn(&mut Archive) -> Result<()>),
@@ -154,6 +154,7 @@ pub const BOOTS: &[Boot] = &[
         &[
             "smoke",
             "loader",
+            "dropins",
             "hooks",
             "bypass",
             "kernel_bypass",

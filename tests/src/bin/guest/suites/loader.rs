@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::Test;
-use crate::preload::{OBJECTS, hook, load, status, unload};
-use crate::sys::{SCX_PRELOAD, end_with_sysrq, run, run_ok, scx_ops, scx_state};
+use crate::preload::{PIN, disabled_and_unpinned, hook, load, object, refused, status, unload};
+use crate::sys::{SCX_PRELOAD, end_with_sysrq, run_ok, scx_ops, scx_state};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -34,37 +34,6 @@ pub const TESTS: &[Test] = tests![
     refuses_two_overrides_of_a_hook,
     refuses_a_misspelled_hook,
 ];
-
-const PIN: &str = "/sys/fs/bpf/scx_preload/link";
-
-fn object(name: &str) -> String {
-    format!("{OBJECTS}/{name}.bpf.o")
-}
-
-/// Runs the program, which must exit with `code` and say all of `words`.
-fn refused(args: &[&str], code: i32, words: &[&str]) -> Result<()> {
-    let out = run(SCX_PRELOAD, args)?;
-    ensure!(
-        out.code == Some(code),
-        "{args:?} ended with {:?}: {}",
-        out.code,
-        out.stderr
-    );
-    for word in words {
-        ensure!(
-            out.stderr.contains(word),
-            "{args:?} does not say {word:?}: {}",
-            out.stderr
-        );
-    }
-    Ok(())
-}
-
-fn disabled_and_unpinned() -> Result<()> {
-    ensure!(scx_state()? == "disabled", "{}", scx_state()?);
-    ensure!(!fs::exists(PIN)?, "{PIN} is still there");
-    Ok(())
-}
 
 fn refuses_to_unload_nothing() -> Result<()> {
     refused(&["unload"], 1, &["not loaded"])

@@ -5,6 +5,7 @@
 mod boot;
 mod bypass;
 mod cgroup;
+mod dropins;
 mod hooks;
 mod hotplug;
 mod kernel_bypass;
@@ -36,6 +37,7 @@ macro_rules! tests {
 pub const ALL: &[(&str, &[Test])] = &[
     ("smoke", smoke::TESTS),
     ("loader", loader::TESTS),
+    ("dropins", dropins::TESTS),
     ("hooks", hooks::TESTS),
     ("bypass", bypass::TESTS),
     ("kernel_bypass", kernel_bypass::TESTS),
