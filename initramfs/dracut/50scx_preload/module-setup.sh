@@ -14,7 +14,14 @@ depends() {
 install() {
     inst_binary /usr/bin/scx_preload
     inst_simple /usr/lib/systemd/system/scx_preload.service
-    # An object of the administrator's wins over the one in the program.
-    [[ ! -e $dracutsysrootdir/etc/scx_preload/scheduler.bpf.o ]] || inst_simple /etc/scx_preload/scheduler.bpf.o
+    # An object of the administrator's wins over drop-ins, and these over the one in the program. Drop-ins
+    # go in linked, not in parts; the program says itself which it leaves out.
+    if [[ -e $dracutsysrootdir/etc/scx_preload/scheduler.bpf.o ]]; then
+        inst_simple /etc/scx_preload/scheduler.bpf.o
+    else
+        mkdir -p "$initdir/etc/scx_preload"
+        "$dracutsysrootdir/usr/bin/scx_preload" link --drop-ins --boot --root "$dracutsysrootdir/" \
+            -o "$initdir/etc/scx_preload/scheduler.bpf.o" > /dev/null
+    fi
     $SYSTEMCTL -q --root "$initdir" add-wants sysinit.target scx_preload.service
 }

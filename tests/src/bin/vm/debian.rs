@@ -43,7 +43,7 @@ const OVERRIDE: &str = "stay_on_core";
 const OVERRIDE_INITRD: &str = "initrd-override";
 
 /// A directory with `disk`, `initrd-RELEASE` for each kernel, and one more for
-/// the first kernel with an override as the administrator's object.
+/// the first kernel, made when the drop-ins were there that are on the disk.
 pub struct Debian {
     dir: PathBuf,
 }
@@ -54,7 +54,7 @@ impl Debian {
         let ours = cache.dir.join("install");
         install(&ours)?;
 
-        let object = programs::linked(OVERRIDE)?;
+        let object = programs::object(OVERRIDE)?;
         let mut key = Key::default().with(&base).with_file(&object)?;
         for kernel in kernels {
             key = key.with(&kernel.dir);
@@ -67,7 +67,7 @@ impl Debian {
             let root = dir.join("root");
             step::done("Debian root", || fill(&root, &base, &ours, kernels))?;
             let releases: Vec<_> = kernels.iter().map(|k| k.release.as_str()).collect();
-            dracut(&root, &releases)?;
+            dracut(&root, &releases, WHOLE)?;
             for release in &releases {
                 take(
                     &root,
@@ -76,18 +76,20 @@ impl Debian {
                     &format!("initrd-{release}"),
                 )?;
             }
-            // As an administrator does it: put the object there, make the image anew.
-            let etc = root.join("etc/scx_preload");
-            fs::create_dir(&etc)?;
-            fs::copy(&object, etc.join("scheduler.bpf.o")).context("cannot copy the object")?;
-            dracut(&root, &releases[..1])?;
-            take(
-                &root,
-                dir,
-                &format!("initrd-{}", releases[0]),
-                OVERRIDE_INITRD,
-            )?;
-            fs::remove_dir_all(&etc)?;
+            // As a package and an administrator do it: put drop-ins there, make the
+            // image anew.
+            drop_ins(&root, &object)?;
+            dracut(&root, &releases[..1], WHOLE)?;
+            let made = format!("initrd-{}", releases[0]);
+            list(&root, &made, "drop_ins")?;
+            take(&root, dir, &made, OVERRIDE_INITRD)?;
+            // And with an object of the administrator's own; to look at, not to boot.
+            let own = root.join("etc/scx_preload/scheduler.bpf.o");
+            fs::copy(programs::find("defaults.bpf.o")?, &own).context("cannot copy the object")?;
+            dracut(&root, &releases[..1], "--no-kernel --modules scx_preload")?;
+            list(&root, &made, "own")?;
+            fs::remove_file(root.join(&made))?;
+            fs::remove_file(&own)?;
             disk(&root, &dir.join("disk"))?;
             fs::remove_dir_all(&root).context("cannot remove the root's directory")
         })?;
@@ -196,19 +198,50 @@ fn fill(root: &Path, base: &Path, ours: &Path, kernels: &[&Kernel]) -> Result<()
     ]))
 }
 
+/// For an image to boot.
+const WHOLE: &str = "--drivers 'virtio_pci virtio_blk ext4'";
+
 /// Makes one image a kernel, side by side, as root/initrd-RELEASE.
-fn dracut(root: &Path, releases: &[&str]) -> Result<()> {
+fn dracut(root: &Path, releases: &[&str], args: &str) -> Result<()> {
     // dracut needs /proc and /dev/fd; a mount namespace leaves nothing behind.
-    let script = "mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"; \
+    let script = format!(
+        "pids=; mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"; \
         for v; do chroot \"$0\" dracut --quiet --no-hostonly --zstd --no-early-microcode \
-        --drivers 'virtio_pci virtio_blk ext4' --kver \"$v\" \"/initrd-$v\" & pids=\"$pids $!\"; done; \
-        for p in $pids; do wait \"$p\"; done";
+        {args} --kver \"$v\" \"/initrd-$v\" & pids=\"$pids $!\"; done; \
+        for p in $pids; do wait \"$p\"; done"
+    );
     let mut unshare = Command::new("unshare");
     unshare
-        .args(["--mount", "sh", "-euc", &format!("pids=; {script}")])
+        .args(["--mount", "sh", "-euc", &script])
         .arg(root)
         .args(releases);
     step::run("dracut images", &mut unshare)
+}
+
+/// A sound override and a broken one.
+fn drop_ins(root: &Path, object: &Path) -> Result<()> {
+    for (dir, name, data) in [
+        (
+            "usr/lib",
+            OVERRIDE,
+            fs::read(object).context("cannot read the object")?,
+        ),
+        ("etc", "broken", b"not an object at all\n".to_vec()),
+    ] {
+        let dir = root.join(dir).join("scx_preload/overrides.d");
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join(format!("{name}.bpf.o")), data)?;
+    }
+    Ok(())
+}
+
+/// Leaves a list of the files in an image for the guest to read.
+fn list(root: &Path, image: &str, name: &str) -> Result<()> {
+    run(Command::new("chroot").arg(root).args([
+        "sh",
+        "-euc",
+        &format!("lsinitrd /{image} > /opt/{name}.list"),
+    ]))
 }
 
 fn disk(root: &Path, disk: &Path) -> Result<()> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Two boots to look at: the defaults, and an override of one hook.
+//! Two boots to look at: the defaults, and an override of one hook beside a
+//! broken one.
 
 use std::time::Instant;
 
@@ -23,7 +24,10 @@ const fn boot(name: &'static str, vm: Vm) -> Boot {
 
 const BOOTS: &[(&str, Boot)] = &[
     ("the defaults", boot("demo", Vm::Debian)),
-    ("an override linked in", boot("demo_override", Vm::Override)),
+    (
+        "an override linked in and a broken one left out",
+        boot("demo_override", Vm::Override),
+    ),
 ];
 
 pub fn run(refresh: bool) -> Result<()> {

@@ -35,6 +35,8 @@ pub const RD_OFF: &[Test] = tests![
     enabled_with_ours,
     attached_after_switch_root,
     attached_once,
+    hook_overridden,
+    broken_drop_in_is_told,
     nothing_degraded
 ];
 
@@ -49,8 +51,10 @@ pub const FALLBACK: &[Test] = tests![
 pub const OVERRIDE: &[Test] = tests![
     enabled_with_ours,
     attached_before_switch_root,
+    image_has_no_parts,
+    own_object_is_in_the_image,
     hook_overridden,
-    no_warning,
+    broken_drop_in_is_told,
     nothing_degraded
 ];
 
@@ -204,24 +208,42 @@ fn one_line_says_mode() -> Result<()> {
 }
 
 fn one_warning() -> Result<()> {
+    one_warning_about("scheduler.bpf.o")
+}
+
+fn one_warning_about(what: &str) -> Result<()> {
     let ours = journal::ours()?;
     let warnings: Vec<_> = ours.iter().filter(|e| e.priority <= 4).collect();
     ensure!(
-        warnings.len() == 1 && warnings[0].message.contains("scheduler.bpf.o"),
-        "not one warning with the object's name:{}",
+        warnings.len() == 1 && warnings[0].message.contains(what),
+        "not one warning about {what}:{}",
         journal::text(&ours)
     );
     Ok(())
 }
 
-fn no_warning() -> Result<()> {
-    let ours = journal::ours()?;
-    ensure!(
-        ours.iter().all(|e| e.priority > 4),
-        "{}",
-        journal::text(&ours)
-    );
+/// What of ours is in an image, by the list that its making left.
+fn image_has(list: &str, files: &[&str]) -> Result<()> {
+    let list = read(format!("/opt/{list}.list"))?;
+    let paths = list.lines().filter_map(|l| l.split_whitespace().last());
+    let ours = paths.filter_map(|path| path.split_once("scx_preload/"));
+    let ours: Vec<_> = ours.map(|(_, name)| name).collect();
+    ensure!(ours == files, "{ours:?} and not {files:?}");
     Ok(())
+}
+
+/// The drop-ins are on the disk; the image has what they make together.
+fn image_has_no_parts() -> Result<()> {
+    image_has("drop_ins", &["scheduler.bpf.o", "scheduler.bpf.o.left-out"])
+}
+
+/// Although there are drop-ins.
+fn own_object_is_in_the_image() -> Result<()> {
+    image_has("own", &["scheduler.bpf.o"])
+}
+
+fn broken_drop_in_is_told() -> Result<()> {
+    one_warning_about("broken.bpf.o")
 }
 
 fn hook_overridden() -> Result<()> {
