@@ -4,7 +4,7 @@
 use scx_preload_defaults::Hook;
 
 /// Columns of a comment in the source.
-const WIDTH: usize = 80;
+const WIDTH: usize = 90;
 
 const INCLUDES: &str = "\
 #include \"vmlinux.h\"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `vmlinux.h`: a kernel's types and kfuncs as C, from its BTF.
 
+use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem;
 use std::path::Path;
@@ -60,35 +61,34 @@ pub fn header(path: &Path) -> Result<String> {
             "the BTF of a kernel without sched_ext; name that of the kernel to build for with --btf",
         ));
     }
-    Dump::new(&btf)
-        .and_then(|mut dump| dump.all())
-        .ok_or_else(|| bad("its BTF cannot be written as C"))
+    let text = RefCell::new(HEAD.to_owned());
+    Dump::new(&btf, &text)
+        .and_then(|dump| dump.all())
+        .ok_or_else(|| bad("its BTF cannot be written as C"))?;
+    Ok(text.into_inner())
 }
 
 /// libbpf's writer of C.
-struct Dump<'btf> {
-    btf: &'btf Btf<'btf>,
+struct Dump<'a> {
+    btf: &'a Btf<'a>,
     writer: NonNull<libbpf_sys::btf_dump>,
-    // libbpf has its address.
-    text: Box<String>,
+    text: &'a RefCell<String>,
 }
 
-impl<'btf> Dump<'btf> {
-    fn new(btf: &'btf Btf<'btf>) -> Option<Self> {
-        let mut text = Box::new(HEAD.to_owned());
+impl<'a> Dump<'a> {
+    fn new(btf: &'a Btf<'a>, text: &'a RefCell<String>) -> Option<Self> {
         // SAFETY: append() is what libbpf declares, but for the type of its last
         // argument, which bindgen spells in another way on each architecture, and which
         // is a pointer on all of them.
+        #[expect(clippy::missing_transmute_annotations)]
         let append: libbpf_sys::btf_dump_printf_fn_t =
-            Some(unsafe { mem::transmute::<*const (), _>(append as *const ()) });
-        let context: *mut String = &mut *text;
-        // SAFETY: `btf` lives as long as the result and the text, being boxed, does not
-        // move; there are no options.
+            Some(unsafe { mem::transmute(append as *const ()) });
+        // SAFETY: `btf` and `text` live longer than the result; there are no options.
         let writer = unsafe {
             libbpf_sys::btf_dump__new(
                 btf.as_libbpf_object().as_ptr(),
                 append,
-                context.cast(),
+                ptr::from_ref(text).cast_mut().cast(),
                 ptr::null(),
             )
         };
@@ -96,7 +96,11 @@ impl<'btf> Dump<'btf> {
         Some(Self { btf, writer, text })
     }
 
-    fn all(&mut self) -> Option<String> {
+    fn say(&self, text: &str) {
+        self.text.borrow_mut().push_str(text);
+    }
+
+    fn all(&self) -> Option<()> {
         let ids = 1..u32::try_from(self.btf.len()).ok()?;
         for id in ids.clone() {
             // SAFETY: the writer is alive; libbpf checks the id.
@@ -104,14 +108,14 @@ impl<'btf> Dump<'btf> {
                 return None;
             }
         }
-        self.text.push('\n');
+        self.say("\n");
         for id in ids {
             if let Some((name, proto)) = self.kfunc(id.into()) {
                 self.declare(name, proto)?;
             }
         }
-        self.text.push_str(TAIL);
-        Some(mem::take(&mut self.text))
+        self.say(TAIL);
+        Some(())
     }
 
     /// Name and prototype of the kfunc that type `id` marks as such, if it does.
@@ -126,18 +130,18 @@ impl<'btf> Dump<'btf> {
         Some((name, func.referenced_type_id()))
     }
 
-    fn declare(&mut self, name: CString, proto: TypeId) -> Option<()> {
+    fn declare(&self, name: CString, proto: TypeId) -> Option<()> {
         let options = libbpf_sys::btf_dump_emit_type_decl_opts {
             sz: size_of::<libbpf_sys::btf_dump_emit_type_decl_opts>() as libbpf_sys::size_t,
             field_name: name.as_ptr(),
             ..Default::default()
         };
-        self.text.push_str("extern ");
+        self.say("extern ");
         // SAFETY: the writer is alive, and `options` and the name last until it returns.
         let done = unsafe {
             libbpf_sys::btf_dump__emit_type_decl(self.writer.as_ptr(), proto.into(), &options)
         };
-        self.text.push_str(" __weak __ksym;\n");
+        self.say(" __weak __ksym;\n");
         (done == 0).then_some(())
     }
 }
@@ -162,12 +166,12 @@ extern "C" fn append(context: *mut c_void, format: *const c_char, arguments: *mu
         // No memory, of which Rust too would die.
         std::process::abort();
     };
-    // SAFETY: the context is the text of a `Dump`, which is not used while libbpf
+    // SAFETY: the context is that of Dump::new(), which nobody borrows while libbpf
     // writes; vasprintf() made `len` bytes, which are freed once.
     unsafe {
-        let text = &mut *context.cast::<String>();
         let bytes = std::slice::from_raw_parts(said.cast::<u8>(), len);
-        text.push_str(&String::from_utf8_lossy(bytes));
+        let text = &*context.cast::<RefCell<String>>();
+        text.borrow_mut().push_str(&String::from_utf8_lossy(bytes));
         libc::free(said.cast());
     }
 }
