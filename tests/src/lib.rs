@@ -3,6 +3,7 @@
 //! serial port. The port is not the console, so nothing else writes to it.
 
 pub mod bench;
+pub mod docs;
 
 use serde::{Deserialize, Serialize};
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use scx_preload_tests::docs::{TUTORIAL, script};
 
 use crate::apt::Mirror;
 use crate::cache::{Cache, Key};
@@ -55,7 +56,16 @@ impl Debian {
         install(&ours)?;
 
         let object = programs::object(OVERRIDE)?;
-        let mut key = Key::default().with(&base).with_file(&object)?;
+        // But for dracut, which here makes an image for another machine.
+        let put_there = script(TUTORIAL, "boot");
+        let put_there = put_there
+            .strip_suffix("dracut --force")
+            .context("the tutorial does not end with dracut")?;
+        let put_there = format!("cd /root\n{put_there}");
+        let mut key = Key::default()
+            .with(&base)
+            .with(&put_there)
+            .with_file(&object)?;
         for kernel in kernels {
             key = key.with(&kernel.dir);
         }
@@ -83,13 +93,18 @@ impl Debian {
             let made = format!("initrd-{}", releases[0]);
             list(&root, &made, "drop_ins")?;
             take(&root, dir, &made, OVERRIDE_INITRD)?;
-            // And with an object of the administrator's own; to look at, not to boot.
-            let own = root.join("etc/scx_preload/scheduler.bpf.o");
-            fs::copy(programs::find("defaults.bpf.o")?, &own).context("cannot copy the object")?;
+            // And as the tutorial says it: an object of the administrator's own. To look
+            // at, not to boot.
+            let home = root.join("root/scheduler.bpf.o");
+            fs::copy(programs::find("defaults.bpf.o")?, &home).context("cannot copy the object")?;
+            run(Command::new("chroot")
+                .arg(&root)
+                .args(["sh", "-euxc", &put_there]))?;
             dracut(&root, &releases[..1], "--no-kernel --modules scx_preload")?;
             list(&root, &made, "own")?;
             fs::remove_file(root.join(&made))?;
-            fs::remove_file(&own)?;
+            fs::remove_file(root.join("etc/scx_preload/scheduler.bpf.o"))?;
+            fs::remove_file(home)?;
             disk(&root, &dir.join("disk"))?;
             fs::remove_dir_all(&root).context("cannot remove the root's directory")
         })?;

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Two boots to look at: the defaults, and an override of one hook beside a
-//! broken one.
+//! Boots to look at: the defaults, an override of one hook beside a broken one, or
+//! somebody's object.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use scx_preload_tests::Report;
 
-use crate::lab::Lab;
-use crate::step;
+use crate::lab::{self, Lab};
 use crate::suites::{Boot, DEBIAN, Vm, Which};
+use crate::{drills, step};
 
 const fn boot(name: &'static str, vm: Vm) -> Boot {
     Boot {
@@ -30,11 +31,15 @@ const BOOTS: &[(&str, Boot)] = &[
     ),
 ];
 
-pub fn run(refresh: bool) -> Result<()> {
+const OWN: &[(&str, Boot)] = &[("your object", boot("demo_object", Vm::Debian))];
+
+/// Boots what there is to show, or only `object` as the administrator's.
+pub fn run(refresh: bool, object: Option<&Path>) -> Result<()> {
+    let boots = object.map_or(BOOTS, |_| OWN);
     let start = Instant::now();
     let mut lab = Lab::new(refresh)?;
-    lab.prepare(&BOOTS.iter().map(|(_, boot)| boot).collect::<Vec<_>>())?;
-    for (what, boot) in BOOTS {
+    lab.prepare(&boots.iter().map(|(_, boot)| boot).collect::<Vec<_>>())?;
+    for (what, boot) in boots {
         let release = &lab.kernel(boot.kernel)?.release;
         println!(
             "\nDebian with Linux {release} boots with {what}; this takes about half a minute\n"
@@ -47,7 +52,15 @@ pub fn run(refresh: bool) -> Result<()> {
         let log = step::boot_log(boot.name)?;
         step::named(
             &format!("boot with {what} (console: {})", log.display()),
-            || lab.machine(boot, boot.cmdline)?.boot(on_report),
+            || {
+                let mut machine = lab.machine(boot, boot.cmdline)?;
+                if let Some(object) = object {
+                    let more = log.with_extension("initrd");
+                    lab::add(&machine.initrd, |to| drills::object(to, object), &more)?;
+                    machine.initrd = more;
+                }
+                machine.boot(on_report)
+            },
         )?;
     }
     println!("\ndone in {:.0} s", start.elapsed().as_secs_f32());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What goes wrong in each drill, as files added to the dracut image.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::cpio::Archive;
@@ -26,7 +28,12 @@ pub fn missing_object(archive: &mut Archive) -> Result<()> {
 }
 
 pub fn rejected_object(archive: &mut Archive) -> Result<()> {
-    archive.copy(OBJECT, 0o644, &programs::linked("reject")?)
+    object(archive, &programs::linked("reject")?)
+}
+
+/// This file as the administrator's object.
+pub fn object(archive: &mut Archive, file: &Path) -> Result<()> {
+    archive.copy(OBJECT, 0o644, file)
 }
 
 /// Another scheduler, loaded in the initrd before ours and not by us.

@@ -83,6 +83,19 @@ impl Kernel {
     pub fn image(&self) -> PathBuf {
         self.dir.join("vmlinuz")
     }
+
+    /// Its BTF, as /sys/kernel/btf/vmlinux has it.
+    pub fn btf(&self) -> Result<PathBuf> {
+        let path = self.dir.join("btf");
+        if !path.exists() {
+            let half = self.dir.join(format!(".half-{}", std::process::id()));
+            step::done(&format!("BTF of Linux {}", self.release), || {
+                extract_btf(&self.image(), &half)
+            })?;
+            fs::rename(&half, &path).context("cannot rename the BTF")?;
+        }
+        Ok(path)
+    }
 }
 
 /// The release of the suite's kernel and its packages, the image first: until
@@ -171,6 +184,44 @@ fn unpack(dir: &Path, release: &str) -> Result<()> {
     fs::copy(dir.join("config"), few.join("config"))?;
     output(Command::new("depmod").arg("-b").arg(dir).arg(release))?;
     fs::remove_dir_all(&full).context("cannot remove the unpacked packages")
+}
+
+/// The BTF in the vmlinux that a bzImage has compressed in it; where that is, the boot
+/// protocol tells.
+fn extract_btf(image: &Path, to: &Path) -> Result<()> {
+    let image = fs::read(image).context("cannot read the kernel")?;
+    let word = |at: usize| -> Option<usize> {
+        let bytes = image.get(at..at + 4)?.try_into().ok()?;
+        Some(u32::from_le_bytes(bytes) as usize)
+    };
+    let payload = || {
+        let setup = (usize::from(*image.get(0x1f1)?) + 1) * 512;
+        let start = setup + word(0x248)?;
+        image.get(start..start + word(0x24c)?)
+    };
+    let payload = payload().context("not a bzImage")?;
+    ensure!(
+        payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
+        "the kernel is not compressed with zstd"
+    );
+    let (packed, elf) = (to.with_extension("zst"), to.with_extension("elf"));
+    // Behind it is the size, which is no zstd: that makes an error after all is there.
+    fs::write(&packed, &payload[..payload.len() - 4])?;
+    let unpacked = output(
+        Command::new("zstd")
+            .arg("-dqf")
+            .arg(&packed)
+            .arg("-o")
+            .arg(&elf),
+    )
+    .and_then(|_| {
+        let mut objcopy = Command::new("llvm-objcopy-19");
+        objcopy.arg(format!("--dump-section=.BTF={}", to.display()));
+        output(objcopy.arg(&elf).arg("/dev/null"))
+    });
+    fs::remove_file(packed)?;
+    fs::remove_file(elf)?;
+    unpacked.map(drop)
 }
 
 /// What a command prints; an error if it fails.

@@ -14,10 +14,9 @@ use crate::cpio::Archive;
 use crate::debian::Debian;
 use crate::emulator::Emulator;
 use crate::kernel::Kernel;
-use crate::peers;
 use crate::qemu::Machine;
 use crate::suites::{Boot, Vm, Which};
-use crate::{step, tiny};
+use crate::{kit, peers, step, tiny};
 
 /// The suite with the newest kernel.
 pub const NEWEST: &str = "trixie-backports";
@@ -70,6 +69,20 @@ impl Lab {
             self.debian = Some(Debian::get(&self.cache, &self.mirror, &kernels)?);
         }
         Ok(())
+    }
+
+    /// Makes what tests on the host need: these kernels, and nothing that boots them.
+    pub fn prepare_kernels(&mut self, kernels: &[Which]) -> Result<()> {
+        let _lock = self.cache.lock()?;
+        kernels
+            .iter()
+            .try_for_each(|which| self.prepare_kernel(*which))
+    }
+
+    /// See [`kit::bpftool`].
+    pub fn bpftool(&self) -> Result<PathBuf> {
+        let _lock = self.cache.lock()?;
+        kit::bpftool(&self.cache, &self.mirror)
     }
 
     /// Makes what a boot of `Vm::Peers` needs besides; the peers that there are.
@@ -160,6 +173,11 @@ impl Lab {
             Vm::Drill(files) => {
                 let more = console.with_extension("initrd");
                 add(&debian.initrd(kernel), files, &more)?;
+                more
+            }
+            Vm::Tutorial => {
+                let more = console.with_extension("initrd");
+                add(&debian.initrd(kernel), |to| kit::add(kernel, to), &more)?;
                 more
             }
             _ => debian.initrd(kernel),

@@ -10,6 +10,7 @@ mod demo;
 mod drills;
 mod emulator;
 mod kernel;
+mod kit;
 mod lab;
 mod peers;
 mod programs;
@@ -56,7 +57,13 @@ enum Verb {
     },
     /// Boot Debian from its dracut image and show the scheduler at work: first
     /// the defaults, then an override.
-    Demo,
+    Demo {
+        /// Boot with this object instead, as `scx_preload build` writes it.
+        #[arg(long, value_name = "FILE")]
+        object: Option<PathBuf>,
+    },
+    /// Write the BTF of the kernel that `demo` boots, for `scx_preload build --btf`.
+    Btf { output: PathBuf },
     /// Compare schedulers: all in one boot of a machine, taking turns.
     ///
     /// By default time in the VM is the number of instructions that it has
@@ -100,10 +107,14 @@ fn run() -> Result<ExitCode> {
     let args = Args::parse();
     match args.verb {
         Verb::Setup => suites::setup(args.refresh)?,
-        Verb::Demo => demo::run(args.refresh)?,
+        Verb::Demo { object } => demo::run(args.refresh, object.as_deref())?,
+        Verb::Btf { output } => kit::write_btf(args.refresh, &output)?,
         Verb::Bench(options) => return bench::run(args.refresh, &options),
         Verb::BenchDiff { before, after } => bench::diff(&before, &after)?,
         Verb::List => {
+            kit::plan("")
+                .iter()
+                .for_each(|test| println!("{}", test.name));
             for planned in suites::plan(suites::BOOTS, "")? {
                 planned.tests.iter().for_each(|name| println!("{name}"));
             }

@@ -11,7 +11,7 @@ use scx_preload_tests::bench;
 use crate::cpio::Archive;
 use crate::lab::Lab;
 use crate::qemu::Shape;
-use crate::{drills, emulator, programs, step, unit};
+use crate::{drills, emulator, kit, programs, step, unit};
 
 /// Which of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +36,8 @@ pub enum Vm {
     Override,
     /// The plain one with files added.
     Drill(fn(&mut Archive) -> Result<()>),
+    /// The plain one with what the tutorial's author has built.
+    Tutorial,
 }
 
 /// One boot of one VM and what is tested in it.
@@ -230,6 +232,10 @@ pub const BOOTS: &[Boot] = &[
         ..debian("override", "", &["boot_override"])
     },
     Boot {
+        vm: Vm::Tutorial,
+        ..debian("tutorial", "", &["tutorial"])
+    },
+    Boot {
         kernel: Which::Stable,
         ..debian("no_sched_ext", "", &["boot_no_sched_ext"])
     },
@@ -309,16 +315,28 @@ pub fn setup(refresh: bool) -> Result<()> {
 }
 
 pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
-    let tally = if unit { unit::run()? } else { Tally::default() };
+    let mut tally = if unit { unit::run()? } else { Tally::default() };
     let plan = plan(BOOTS, filter)?;
-    let lab = prepared(&plan, refresh, filter)?;
+    let on_host = kit::plan(filter);
+    ensure!(
+        !plan.is_empty() || !on_host.is_empty(),
+        "no test has {filter:?} in its name"
+    );
+    let mut lab = Lab::new(refresh)?;
+    if !on_host.is_empty() {
+        lab.prepare_kernels(&[Which::Newest, Which::Other])?;
+        kit::run(&lab, &on_host, &mut tally);
+    }
+    lab.prepare(&plan.iter().map(|p| p.boot).collect::<Vec<_>>())?;
     run_plan(&lab, &plan, filter, tally)
 }
 
 /// The schedulers that the benchmark compares with; builds those that are due.
 pub fn run_peers(refresh: bool, filter: &str) -> Result<ExitCode> {
     let plan = plan(PEERS, filter)?;
-    let mut lab = prepared(&plan, refresh, filter)?;
+    ensure!(!plan.is_empty(), "no test has {filter:?} in its name");
+    let mut lab = Lab::new(refresh)?;
+    lab.prepare(&plan.iter().map(|p| p.boot).collect::<Vec<_>>())?;
     let due = |name: &&str| {
         plan.iter()
             .any(|p| p.tests.iter().any(|t| t.ends_with(&format!("/{name}"))))
@@ -327,13 +345,6 @@ pub fn run_peers(refresh: bool, filter: &str) -> Result<ExitCode> {
     let names: Vec<_> = names.filter(due).collect();
     lab.prepare_peers(&names)?;
     run_plan(&lab, &plan, filter, Tally::default())
-}
-
-fn prepared(plan: &[Planned], refresh: bool, filter: &str) -> Result<Lab> {
-    ensure!(!plan.is_empty(), "no test has {filter:?} in its name");
-    let mut lab = Lab::new(refresh)?;
-    lab.prepare(&plan.iter().map(|p| p.boot).collect::<Vec<_>>())?;
-    Ok(lab)
 }
 
 fn run_plan(lab: &Lab, plan: &[Planned], filter: &str, mut tally: Tally) -> Result<ExitCode> {
@@ -429,7 +440,7 @@ fn run_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     Ok(tally)
 }
 
-fn show(name: String, ms: u64, error: Option<&str>, tally: &mut Tally) {
+pub fn show(name: String, ms: u64, error: Option<&str>, tally: &mut Tally) {
     let Some(error) = error else {
         tally.passed += 1;
         return println!("  ok    {name} ({ms} ms)");

@@ -14,6 +14,7 @@ mod peers;
 mod sched;
 mod smoke;
 mod topology;
+mod tutorial;
 
 use anyhow::{Result, ensure};
 
@@ -46,6 +47,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("hotplug", hotplug::TESTS),
     ("peers", peers::TESTS),
     ("topology", topology::TESTS),
+    ("tutorial", tutorial::TESTS),
     ("boot", boot::NORMAL),
     ("boot_mode_off", boot::MODE_OFF),
     ("boot_rd_off", boot::RD_OFF),
