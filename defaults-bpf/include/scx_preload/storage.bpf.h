@@ -13,29 +13,29 @@
 /**
  * PRELOAD_TASK_DATA() - keep a struct for each task
  * @name: prefix of the two functions below
- * @type: the struct
+ * @of: the struct
  *
  * Defines
- *	type *name_get(p): the task's struct, all 0 at first; NULL if there is no memory
- *	type *name_find(p): the same, but NULL where name_get() never was called: cheaper
+ *	of *name_get(p): the task's struct, all 0 at first; NULL if there is no memory
+ *	of *name_find(p): the same, but NULL where name_get() never was called: cheaper
  *		for tasks that may have none
  * to call from every hook with a task. The kernel frees it with the task. Its address
  * holds until the hook returns.
  */
-#define PRELOAD_TASK_DATA(name, type)                                                              \
+#define PRELOAD_TASK_DATA(name, of)                                                                \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_TASK_STORAGE);                                           \
 		__uint(map_flags, BPF_F_NO_PREALLOC);                                              \
 		__type(key, int);                                                                  \
-		__type(value, type);                                                               \
+		__type(value, of);                                                                 \
 	} name SEC(".maps");                                                                       \
                                                                                                    \
-	static inline __attribute__((unused)) type *name##_get(struct task_struct *p)              \
+	static inline __attribute__((unused)) of *name##_get(struct task_struct *p)                \
 	{                                                                                          \
 		return bpf_task_storage_get(&name, p, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);       \
 	}                                                                                          \
                                                                                                    \
-	static inline __attribute__((unused)) type *name##_find(struct task_struct *p)             \
+	static inline __attribute__((unused)) of *name##_find(struct task_struct *p)               \
 	{                                                                                          \
 		return bpf_task_storage_get(&name, p, NULL, 0);                                    \
 	}
@@ -43,30 +43,30 @@
 /**
  * PRELOAD_CPU_DATA() - keep a struct for each CPU
  * @name: prefix of the two functions below
- * @type: the struct
+ * @of: the struct
  *
  * Defines
- *	type *name_this(): that of the CPU that runs the hook, nobody else writes it if
+ *	of *name_this(): that of the CPU that runs the hook, nobody else writes it if
  *		nobody calls name_of()
- *	type *name_of(cpu): that of any CPU, NULL for one that cannot exist
+ *	of *name_of(cpu): that of any CPU, NULL for one that cannot exist
  * The kernel's relative is DEFINE_PER_CPU().
  */
-#define PRELOAD_CPU_DATA(name, type)                                                               \
+#define PRELOAD_CPU_DATA(name, of)                                                                 \
 	struct {                                                                                   \
 		__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);                                           \
 		__uint(max_entries, 1);                                                            \
 		__type(key, u32);                                                                  \
-		__type(value, type);                                                               \
+		__type(value, of);                                                                 \
 	} name SEC(".maps");                                                                       \
                                                                                                    \
-	static inline __attribute__((unused)) type *name##_this(void)                              \
+	static inline __attribute__((unused)) of *name##_this(void)                                \
 	{                                                                                          \
 		u32 zero = 0;                                                                      \
                                                                                                    \
 		return bpf_map_lookup_elem(&name, &zero);                                          \
 	}                                                                                          \
                                                                                                    \
-	static inline __attribute__((unused)) type *name##_of(s32 cpu)                             \
+	static inline __attribute__((unused)) of *name##_of(s32 cpu)                               \
 	{                                                                                          \
 		u32 zero = 0;                                                                      \
                                                                                                    \
