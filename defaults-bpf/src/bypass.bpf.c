@@ -231,7 +231,7 @@ __noinline bool is_stalled(s32 cpu, struct bypass_change *change __arg_nonnull)
 	u64 bound = bypass_stall_ms * NSEC_PER_MSEC, waited;
 	const struct task_struct *oldest, *curr;
 	const struct scx_dispatch_q *waits;
-	const struct rq *rq = cpu_rq(cpu);
+	const struct rq *rq = rq_of(cpu);
 	u32 weight;
 
 	if (!rq || !bound)
@@ -287,7 +287,7 @@ __noinline void kick_waiting(void)
 	s32 cpu;
 
 	bpf_for(cpu, 0, nr_cpu_ids()) {
-		const struct rq *rq = cpu_rq(cpu);
+		const struct rq *rq = rq_of(cpu);
 
 		if (rq && longest_waiting(rq))
 			scx_bpf_kick_cpu(cpu, PRELOAD_KICK_IDLE);
@@ -397,7 +397,7 @@ static void rescue(struct task_struct *p, s32 cpu, u64 foreign)
  */
 __noinline void drain(s32 cpu)
 {
-	const struct rq *rq = cpu_rq(cpu);
+	const struct rq *rq = rq_of(cpu);
 	const struct list_head *at;
 	u32 n;
 
@@ -436,7 +436,7 @@ bool dispatch_before_change(s32 cpu)
 
 	if (c->settled == seq)
 		return false;
-	rq = cpu_rq(cpu);
+	rq = rq_of(cpu);
 	if (!rq)
 		return false;
 	if (preload_bypass.on)

@@ -75,7 +75,7 @@ static bool core_is_idle(s32 cpu)
 /* Would a task on @cpu, which is idle, often have to wait for RT or interrupts? */
 __noinline bool is_pressed(s32 cpu)
 {
-	const struct rq *rq = cpu_rq(cpu);
+	const struct rq *rq = rq_of(cpu);
 	u64 used;
 
 	if (!rq)
@@ -227,7 +227,7 @@ __noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu,
  */
 __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
 {
-	const struct rq *rq = cpu_rq(bpf_get_smp_processor_id());
+	const struct rq *rq = rq_of(bpf_get_smp_processor_id());
 	u32 waker_llc = this_cpu_llc_id(), bond;
 	bool yields, elsewhere;
 
@@ -306,7 +306,7 @@ static bool is_free(s32 cpu)
 		return false;
 	if (!scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LOCAL_ON | cpu))
 		return true;
-	rq = cpu_rq(cpu);
+	rq = rq_of(cpu);
 	return rq && !rq->curr->pid;
 }
 

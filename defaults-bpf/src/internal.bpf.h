@@ -28,6 +28,14 @@ static __always_inline u64 max(u64 a, u64 b)
 	return b + ((a - b) & -(u64)(a > b));
 }
 
+extern const struct rq runqueues __ksym __weak;
+
+/* cpu_rq() without a call. */
+static __always_inline const struct rq *rq_of(s32 cpu)
+{
+	return bpf_ksym_exists(&runqueues) ? bpf_per_cpu_ptr(&runqueues, cpu) : NULL;
+}
+
 /* topology.bpf.c: functions of their own, so that they are verified once */
 u32 llc_index(s32 cpu);
 s32 core_of(s32 cpu);

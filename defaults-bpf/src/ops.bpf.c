@@ -60,7 +60,7 @@ void newidle(s32 cpu);
 /* Has @cpu, where a task is being enqueued, no other task to run? */
 static bool is_alone(s32 cpu)
 {
-	const struct rq *rq = cpu_rq(cpu);
+	const struct rq *rq = rq_of(cpu);
 
 	return rq && rq->nr_running == 1;
 }

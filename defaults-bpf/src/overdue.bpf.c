@@ -28,7 +28,7 @@ bool dispatch_oldest(s32 cpu)
 	const struct scx_dispatch_q *waits;
 	struct task_struct *p;
 	struct bpf_iter_scx_dsq it;
-	const struct rq *rq = cpu_rq(cpu);
+	const struct rq *rq = rq_of(cpu);
 	bool moved = false;
 
 	if (!rq)
@@ -54,7 +54,7 @@ bool dispatch_oldest(s32 cpu)
 bool dispatch_overdue(s32 cpu)
 {
 	const struct task_struct *oldest;
-	const struct rq *rq = cpu_rq(cpu);
+	const struct rq *rq = rq_of(cpu);
 
 	if (!rq)
 		return false;

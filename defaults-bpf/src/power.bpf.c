@@ -80,7 +80,7 @@ __noinline void set_perf(s32 cpu, u32 util)
 		preload_count_rare(hooks[HOOK_CPU_PERF].bad);
 		target = 1024;
 	}
-	rq = cpu_rq(cpu);
+	rq = rq_of(cpu);
 	if (!rq)
 		return;
 	now = rq->scx.cpuperf_target;

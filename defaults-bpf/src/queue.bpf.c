@@ -305,7 +305,7 @@ bool __weak hook_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 
  */
 bool preempts(struct task_struct *p __arg_trusted, s32 cpu, u64 key)
 {
-	const struct rq *rq = cpu_rq(cpu);
+	const struct rq *rq = rq_of(cpu);
 	const struct task_struct *curr;
 	u64 place, left;
 

@@ -104,6 +104,11 @@ u32 llc_index(s32 cpu)
 	return index;
 }
 
+const struct rq *cpu_rq(s32 cpu)
+{
+	return rq_of(cpu);
+}
+
 static s32 llc_cpu(u32 llc)
 {
 	return preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].cpu;

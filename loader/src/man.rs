@@ -149,7 +149,7 @@ mod tests {
                 .split(&format!(".SS \"{}() ", hook.name))
                 .nth(1)
                 .unwrap_or_default();
-            let section = section.split("\n.S").next().unwrap_or_default();
+            let section = format!("{}\n", section.split("\n.S").next().unwrap_or_default());
             assert!(section.contains(&escape(hook.signature)), "{}", hook.name);
             for (name, text) in hook.args.iter().chain(hook.text) {
                 let part = format!(" {name}\n{}\n", paragraph(text));

@@ -76,7 +76,6 @@ extern struct preload_llc preload_llcs[PRELOAD_MAX_LLCS];
 extern struct preload_topology preload_topology;
 extern u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 extern struct preload_llc_masks preload_llc_masks SEC(".maps");
-extern const struct rq runqueues __ksym __weak;
 
 /* Index of the LLC that @cpu belongs to, cpus_share_cache()'s notion of it. */
 static __always_inline u32 cpu_llc_id(s32 cpu)
@@ -182,11 +181,12 @@ static __always_inline u32 llc_near_level(u32 llc, u32 nth)
 	return *near_entry(llc, nth) >> 16;
 }
 
-/* The run queue of @cpu, cpu_rq() of kernel/sched/sched.h; NULL for one that cannot exist. */
-static __always_inline const struct rq *cpu_rq(s32 cpu)
-{
-	return bpf_ksym_exists(&runqueues) ? bpf_per_cpu_ptr(&runqueues, cpu) : NULL;
-}
+/*
+ * The run queue of @cpu, cpu_rq() of kernel/sched/sched.h; NULL for one that cannot exist.
+ * Declare no runqueues of your own: static linking wants one and the same struct rq in
+ * all objects, and your vmlinux.h may be of another kernel.
+ */
+const struct rq *cpu_rq(s32 cpu) __hidden;
 
 /* The lowest scheduling domain of @cpu; NULL on a machine with one CPU. */
 static __always_inline const struct sched_domain *cpu_domain(s32 cpu)

@@ -47,6 +47,8 @@ fn main() -> ExitCode {
         ["--list"] => list(),
         ["--one", suite, test] => runner::run_here(suite, test),
         ["--workload", name, scale, under] => bench::run_here(name, scale, under),
+        // As BPF_CLANG: there is none in the VM, and the sources are objects already.
+        ["-target", "bpf", .., "-c", from, "-o", to] => sys::copy(from, to),
         ["--helper", what] => bench::run_helper(what),
         ["--run"] => whole_run(),
         _ => Err(anyhow::anyhow!("usage: guest --list | --run")),

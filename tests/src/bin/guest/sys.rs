@@ -27,6 +27,11 @@ pub fn read(path: impl AsRef<Path>) -> Result<String> {
     Ok(text.trim_end().to_string())
 }
 
+pub fn copy(from: &str, to: &str) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("cannot copy {from} to {to}"))?;
+    Ok(())
+}
+
 /// The value of a word of the kernel command line, `NAME=VALUE`.
 pub fn word(name: &str) -> Result<Option<String>> {
     let cmdline = read("/proc/cmdline")?;

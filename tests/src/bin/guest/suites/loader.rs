@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = tests![
     links_two_overrides_in_any_order,
     refuses_two_overrides_of_a_hook,
     refuses_a_misspelled_hook,
+    builds_what_the_verifier_accepts,
 ];
 
 fn refuses_to_unload_nothing() -> Result<()> {
@@ -301,4 +302,32 @@ fn refuses_a_misspelled_hook() -> Result<()> {
     refused(&args, 1, &["hook_pick_idle_cpus()", "not a hook"])?;
     ensure!(!fs::exists("/run/typo.bpf.o")?);
     Ok(())
+}
+
+fn builds_what_the_verifier_accepts() -> Result<()> {
+    let out = "/run/built.bpf.o";
+    let build = |name: &str| -> Result<std::process::Output> {
+        fs::copy(object(name), "/run/built.bpf.c")?;
+        let mut build = std::process::Command::new(SCX_PRELOAD);
+        build.args(["build", "-o", out, "/run/built.bpf.c"]);
+        Ok(build.env("BPF_CLANG", std::env::current_exe()?).output()?)
+    };
+    let refused = build("reject")?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(
+        refused.status.code() == Some(1) && said.contains("the kernel cannot load it"),
+        "{said}"
+    );
+    ensure!(!fs::exists(out)?, "a refused build left a file");
+
+    let built = build("hook_task_slice")?;
+    let said = String::from_utf8_lossy(&built.stderr);
+    ensure!(
+        built.status.success() && said.contains(": verified by this kernel"),
+        "{said}"
+    );
+    disabled_and_unpinned()?;
+    load(&["--object", out])?;
+    ensure!(hook(&status()?, "hook_task_slice", "calls")? > 0);
+    unload()
 }
