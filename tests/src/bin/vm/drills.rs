@@ -11,19 +11,8 @@ use crate::programs;
 /// The administrator's object.
 const OBJECT: &str = "etc/scx_preload/scheduler.bpf.o";
 
-pub fn truncated_object(archive: &mut Archive) -> Result<()> {
-    let whole = std::fs::read(programs::find("defaults.bpf.o")?)?;
-    archive.file(OBJECT, 0o644, &whole[..whole.len() / 2]);
-    Ok(())
-}
-
 pub fn garbage_object(archive: &mut Archive) -> Result<()> {
     archive.file(OBJECT, 0o644, b"not an object at all\n");
-    Ok(())
-}
-
-pub fn missing_object(archive: &mut Archive) -> Result<()> {
-    archive.symlink(OBJECT, "/nowhere/scheduler.bpf.o");
     Ok(())
 }
 

@@ -150,35 +150,23 @@ const FOUR_NODES: &[&str] = &[
 ];
 
 pub const BOOTS: &[Boot] = &[
+    // Not all in one: what ends a boot early is repeated as a whole.
     tiny(
         "newest",
         Which::Newest,
-        &[
-            "smoke",
-            "loader",
-            "dropins",
-            "hooks",
-            "bypass",
-            "kernel_bypass",
-            "sched",
-            "cgroup",
-            "hotplug",
-            "topology",
-        ],
+        &["smoke", "loader", "dropins", "hooks"],
     ),
+    tiny("newest_bypass", Which::Newest, &["bypass", "kernel_bypass"]),
+    tiny(
+        "newest_sched",
+        Which::Newest,
+        &["sched", "cgroup", "hotplug", "topology"],
+    ),
+    // What depends on the kernel's interfaces; decisions are the same on both.
     tiny(
         "other",
         Which::Other,
-        &[
-            "smoke",
-            "loader",
-            "hooks",
-            "bypass",
-            "kernel_bypass",
-            "sched",
-            "cgroup",
-            "hotplug",
-        ],
+        &["smoke", "loader", "hooks", "bypass", "hotplug"],
     ),
     shaped("one_cpu", Shape::new("1")),
     shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),
@@ -214,13 +202,7 @@ pub const BOOTS: &[Boot] = &[
     debian("boot", "", &["boot"]),
     debian("mode_off", "scx_preload.mode=off", &["boot_mode_off"]),
     debian("rd_off", "rd.scx_preload=0", &["boot_rd_off"]),
-    drill(
-        "truncated_object",
-        drills::truncated_object,
-        &["boot_fallback"],
-    ),
     drill("garbage_object", drills::garbage_object, &["boot_fallback"]),
-    drill("missing_object", drills::missing_object, &["boot_fallback"]),
     drill(
         "rejected_object",
         drills::rejected_object,

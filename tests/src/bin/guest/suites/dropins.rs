@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = tests![
     boot_leaves_out_refused_ones,
     boot_without_those_that_do_not_run,
     an_object_of_ones_own_wins,
+    boot_without_an_object_that_is_broken,
     links_the_same,
     links_for_a_boot,
 ];
@@ -230,6 +231,24 @@ fn an_object_of_ones_own_wins() -> Result<()> {
     run_ok(SCX_PRELOAD, &["link", "-o", OWN, &object(CAPACITY)])?;
     boots_with(&[])?;
     runs_with(&[CAPACITY])?;
+    unload_any()
+}
+
+fn boot_without_an_object_that_is_broken() -> Result<()> {
+    let _machine = Machine::new()?;
+    run_ok(SCX_PRELOAD, &["link", "-o", OWN])?;
+    let whole = fs::read(OWN)?;
+    let fallback = [OWN, "falling back to the built-in defaults"];
+    for content in [&whole[..whole.len() / 2], b"not an object at all\n", b""] {
+        fs::write(OWN, content)?;
+        boots_with(&[&fallback])?;
+        runs_with(&[])?;
+        unload_any()?;
+    }
+    fs::remove_file(OWN)?;
+    symlink("/nowhere/scheduler.bpf.o", OWN)?;
+    boots_with(&[&fallback])?;
+    runs_with(&[])?;
     unload_any()
 }
 
