@@ -68,6 +68,13 @@ impl Hog {
         Ok(clock.now().context("cannot read a hog's clock")?.into())
     }
 
+    /// How long it was runnable and did not run, so far.
+    pub fn waited(&self) -> Result<Duration> {
+        let stat = read(format!("/proc/{}/schedstat", self.0))?;
+        let waited = stat.split(' ').nth(1).context("short schedstat")?;
+        Ok(Duration::from_nanos(waited.parse()?))
+    }
+
     /// How often it slept.
     pub fn sleeps(&self) -> Result<u64> {
         self.switches("voluntary_ctxt_switches:")

@@ -57,13 +57,43 @@ pub const LINKED: &str = "/run/linked.bpf.o";
 
 /// Links the override `name` with the defaults.
 pub fn link(name: &str) -> Result<()> {
-    run_ok(SCX_PRELOAD, &["link", "-o", LINKED, &object(name)]).map(drop)
+    link_all(&[name])
+}
+
+/// Links several overrides with the defaults.
+pub fn link_all(names: &[&str]) -> Result<()> {
+    let objects: Vec<String> = names.iter().map(|name| object(name)).collect();
+    let mut args = vec!["link", "-o", LINKED];
+    args.extend(objects.iter().map(String::as_str));
+    run_ok(SCX_PRELOAD, &args).map(drop)
 }
 
 /// Links the override `name` and loads the result, with further arguments of `load`.
 pub fn load_override(name: &str, args: &[&str]) -> Result<()> {
-    link(name)?;
+    load_overrides(&[name], args)
+}
+
+/// The same with several overrides in one scheduler.
+pub fn load_overrides(names: &[&str], args: &[&str]) -> Result<()> {
+    link_all(names)?;
     load(&[&["--object", LINKED], args].concat())
+}
+
+/// `hooks` and no others are overridden, none gave bad results, and none was bypassed. A
+/// CPU that was idle when it was picked may not be when it is looked at: one in a hundred.
+pub fn is_fine(hooks: &[&str]) -> Result<()> {
+    let status = status()?;
+    ensure!(status["ours"] == true, "{}", status["kernel"]);
+    let log = &status["bypass"]["log"];
+    ensure!(log.as_array().is_none_or(Vec::is_empty), "{log}");
+    for hook in status["hooks"].as_array().context("no hooks")? {
+        let due = hooks.iter().any(|name| hook["name"] == *name);
+        let (calls, bad) = (hook["calls"].as_u64(), hook["bad"].as_u64());
+        let (calls, bad) = calls.zip(bad).context("no counters")?;
+        ensure!(hook["overridden"] == due && bad * 100 <= calls, "{hook}");
+        ensure!(!due || calls != 0, "{hook}");
+    }
+    Ok(())
 }
 
 /// Whatever is loaded of ours, if anything.

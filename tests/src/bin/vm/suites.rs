@@ -162,6 +162,11 @@ pub const BOOTS: &[Boot] = &[
         Which::Newest,
         &["sched", "cgroup", "hotplug", "topology"],
     ),
+    tiny(
+        "gallery",
+        Which::Newest,
+        &["gallery_order", "gallery_queue", "gallery_balance"],
+    ),
     // What depends on the kernel's interfaces; decisions are the same on both.
     tiny(
         "other",
@@ -170,7 +175,10 @@ pub const BOOTS: &[Boot] = &[
     ),
     shaped("one_cpu", Shape::new("1")),
     shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),
-    shaped("four_llc", Shape::new("8,sockets=4,cores=2,threads=1")),
+    Boot {
+        suites: &["topology", "gallery_four_llc"],
+        ..shaped("four_llc", Shape::new("8,sockets=4,cores=2,threads=1"))
+    },
     shaped(
         "two_nodes",
         Shape {

@@ -347,27 +347,34 @@ fn steal_llc() -> Result<()> {
     })
 }
 
-/// Tasks of LLC 0 wait while those of LLC 1 have a CPU each, which therefore never
-/// goes idle; nobody evens it out.
+/// Twelve tasks wait in LLC 0 while four in LLC 1 have a CPU each, which therefore never
+/// goes idle, and idle CPUs are all that placement looks for.
+fn crowd_beside_busy(comm: &'static str) -> Result<[Vec<Hog>; 2]> {
+    let alone = Hog::start_many(
+        4,
+        Kind {
+            cpus: &[4, 5, 6, 7],
+            ..Kind::default()
+        },
+    )?;
+    let crowd = Hog::start_many(
+        12,
+        Kind {
+            comm,
+            cpus: &[0, 1, 2, 3],
+            ..Kind::default()
+        },
+    )?;
+    sleep(SECOND / 2);
+    crowd.iter().try_for_each(|hog| hog.allow(0..8))?;
+    sleep(2 * SECOND);
+    Ok([alone, crowd])
+}
+
+/// Nobody evens it out.
 fn balance_llc() -> Result<()> {
     fn pulls() -> Result<u64> {
-        let _alone = Hog::start_many(
-            4,
-            Kind {
-                cpus: &[4, 5, 6, 7],
-                ..Kind::default()
-            },
-        )?;
-        let crowd = Hog::start_many(
-            12,
-            Kind {
-                cpus: &[0, 1, 2, 3],
-                ..Kind::default()
-            },
-        )?;
-        sleep(SECOND / 2);
-        crowd.iter().try_for_each(|hog| hog.allow(0..8))?;
-        sleep(2 * SECOND);
+        let _hogs = crowd_beside_busy("plain")?;
         counter(&status()?, "balance_pull")
     }
     load(&[])?;
@@ -381,28 +388,10 @@ fn balance_llc() -> Result<()> {
 
 /// Tasks that are behind in a crowded LLC are pulled out of it, favoured ones are not.
 fn may_migrate() -> Result<()> {
-    /// Twelve tasks begin in LLC 0: pulls, and how many times the override was asked for
-    /// a favoured one and for another one.
+    /// Pulls, and how many times the override was asked for a favoured task and for
+    /// another one.
     fn pulls(comm: &'static str) -> Result<(u64, u64, u64)> {
-        // No CPU there is ever idle, which is all that placement looks for.
-        let _alone = Hog::start_many(
-            4,
-            Kind {
-                cpus: &[4, 5, 6, 7],
-                ..Kind::default()
-            },
-        )?;
-        let crowd = Hog::start_many(
-            12,
-            Kind {
-                comm,
-                cpus: &[0, 1, 2, 3],
-                ..Kind::default()
-            },
-        )?;
-        sleep(SECOND / 2);
-        crowd.iter().try_for_each(|hog| hog.allow(0..8))?;
-        sleep(2 * SECOND);
+        let _hogs = crowd_beside_busy(comm)?;
         let status = status()?;
         let variable = |name: &str| status["variables"][name].as_u64().context("no variable");
         let pulls = counter(&status, "balance_pull")? + counter(&status, "newidle_steal")?;
@@ -672,30 +661,31 @@ fn bad_results_are_bounded() -> Result<()> {
     unload()
 }
 
+/// Share of the samples in which a sleeper whose CPU was taken is still on its core.
+pub fn share_on_core() -> Result<f64> {
+    let pattern = Some((Duration::from_millis(1), Duration::from_millis(4)));
+    let sleeper = Hog::start(Kind {
+        pattern,
+        ..Kind::default()
+    })?;
+    let mut on_core = 0;
+    const SAMPLES: usize = 20;
+    for _ in 0..SAMPLES {
+        let cpu = sleeper.cpu()?;
+        // Take away its CPU, let it wake up a few times, look where it went.
+        let _hog = Hog::start(Kind {
+            cpus: ONLY[cpu],
+            ..Kind::default()
+        })?;
+        sleep(Duration::from_millis(60));
+        on_core += usize::from(sleeper.cpu()? / 2 == cpu / 2);
+    }
+    Ok(on_core as f64 / SAMPLES as f64)
+}
+
 /// The example: a task whose CPU is taken goes to the sibling and not to an idle
 /// core, where the defaults send it.
 fn stay_on_core() -> Result<()> {
-    /// Share of the samples in which the sleeper is on core 0 (CPUs 0 and 1).
-    fn share_on_core() -> Result<f64> {
-        let pattern = Some((Duration::from_millis(1), Duration::from_millis(4)));
-        let sleeper = Hog::start(Kind {
-            pattern,
-            ..Kind::default()
-        })?;
-        let mut on_core = 0;
-        const SAMPLES: usize = 20;
-        for _ in 0..SAMPLES {
-            let cpu = sleeper.cpu()?;
-            // Take away its CPU, let it wake up a few times, look where it went.
-            let _hog = Hog::start(Kind {
-                cpus: ONLY[cpu],
-                ..Kind::default()
-            })?;
-            sleep(Duration::from_millis(60));
-            on_core += usize::from(sleeper.cpu()? / 2 == cpu / 2);
-        }
-        Ok(on_core as f64 / SAMPLES as f64)
-    }
     load(&[])?;
     let with_defaults = share_on_core()?;
     load_override("stay_on_core", &[])?;

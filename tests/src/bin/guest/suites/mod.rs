@@ -6,6 +6,9 @@ mod boot;
 mod bypass;
 mod cgroup;
 mod dropins;
+mod gallery_balance;
+mod gallery_order;
+mod gallery_queue;
 mod hooks;
 mod hotplug;
 mod kernel_bypass;
@@ -45,6 +48,10 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
     ("hotplug", hotplug::TESTS),
+    ("gallery_order", gallery_order::TESTS),
+    ("gallery_queue", gallery_queue::TESTS),
+    ("gallery_balance", gallery_balance::TESTS),
+    ("gallery_four_llc", gallery_balance::FOUR_LLC),
     ("peers", peers::TESTS),
     ("topology", topology::TESTS),
     ("tutorial", tutorial::TESTS),

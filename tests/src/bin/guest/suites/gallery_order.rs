@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The overrides that order tasks, and the layers that they are ordered in: what is not so
+//! with the defaults is so with the override.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Test;
+use crate::hog::{Hog, Kind, shares};
+use crate::preload::{is_fine, load, load_override, unload};
+use crate::tests;
+
+pub const TESTS: &[Test] = tests![rlfifo, layered];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Wants two thirds of its CPU, in short turns.
+const SHORT: Kind = Kind {
+    comm: "short",
+    cpus: &[2],
+    nice: 0,
+    realtime: false,
+    cgroup: "",
+    pattern: Some((Duration::from_millis(1), Duration::from_micros(500))),
+};
+
+const LONG: Kind = Kind {
+    comm: "long",
+    pattern: None,
+    ..SHORT
+};
+
+/// What happens to a task with short turns.
+struct Turns {
+    /// Turns that it finished.
+    count: u64,
+    /// For how long it waited for its CPU before and within each, on average.
+    wait: Duration,
+}
+
+/// A look at `task` for some seconds.
+fn turns(task: &Hog) -> Result<Turns> {
+    let (sleeps, waited) = (task.sleeps()?, task.waited()?);
+    sleep(2 * SECOND);
+    let count = task.sleeps()? - sleeps;
+    let wait = (task.waited()? - waited) / count.max(1) as u32;
+    Ok(Turns { count, wait })
+}
+
+/// One with short turns and three hogs on one CPU: the first's turns, and the least part of
+/// the CPU that a hog gets.
+fn short_beside_long(short: Kind) -> Result<(Turns, f64)> {
+    let hogs = Hog::start_many(
+        3,
+        Kind {
+            pattern: None,
+            ..short
+        },
+    )?;
+    let short = Hog::start(short)?;
+    sleep(SECOND / 2);
+    let before = hogs.iter().map(Hog::cpu_time).collect::<Result<Vec<_>>>()?;
+    let turns = turns(&short)?;
+    let used = hogs.iter().zip(before);
+    let used = used.map(|(hog, before)| Ok(hog.cpu_time()? - before));
+    let least = used.collect::<Result<Vec<_>>>()?.into_iter().min();
+    let least = least.context("no hogs")?.as_secs_f64() / 2.0;
+    println!(
+        "{} turns, {:.1?} waited in each; a hog gets {least:.2}",
+        turns.count, turns.wait
+    );
+    Ok((turns, least))
+}
+
+/// How many times as much of a CPU nice 0 gets as nice 5.
+fn advantage_of_weight() -> Result<f64> {
+    let hogs = [Hog::start(LONG)?, Hog::start(Kind { nice: 5, ..LONG })?];
+    sleep(SECOND / 2);
+    let shares = shares(&hogs, 2 * SECOND)?;
+    Ok(shares[0].div_duration_f64(shares[1]))
+}
+
+/// Who sleeps much waits for all others to have had a slice, and weight is nothing.
+fn rlfifo() -> Result<()> {
+    const SELDOM: Kind = Kind {
+        pattern: Some((Duration::from_millis(1), Duration::from_millis(20))),
+        ..SHORT
+    };
+    load(&[])?;
+    let (fair, _) = short_beside_long(SELDOM)?;
+    let weighted = advantage_of_weight()?;
+    load_override("rlfifo", &[])?;
+    let (fifo, _) = short_beside_long(SELDOM)?;
+    let equal = advantage_of_weight()?;
+    println!("nice 0 gets {weighted:.2} times as much as nice 5, then {equal:.2} times");
+    is_fine(&["hook_task_slice", "hook_enqueue", "hook_dispatch"])?;
+    ensure!(weighted > 2.0 && (0.8..1.25).contains(&equal));
+    // Three slices of 5 ms.
+    ensure!(fifo.wait > 10 * MSEC && fifo.wait > 3 * fair.wait);
+    unload()
+}
+
+const LAYERED: &[&str] = &["hook_pick_idle_cpu", "hook_task_queue", "hook_dispatch"];
+const MSEC: Duration = Duration::from_millis(1);
+
+/// Free to run anywhere, but of the layer of CPUs 2 and 3.
+const RENDER: Kind = Kind {
+    comm: "render-1",
+    cpus: &[],
+    ..LONG
+};
+
+/// The part of looks at `hogs` that find one on CPUs 2 and 3.
+fn on_layer(hogs: &[Hog]) -> Result<f64> {
+    const LOOKS: usize = 50;
+    let mut hits = 0;
+    for _ in 0..LOOKS {
+        sleep(10 * MSEC);
+        for hog in hogs {
+            hits += usize::from([2, 3].contains(&hog.cpu()?));
+        }
+    }
+    Ok(hits as f64 / (LOOKS * hogs.len()) as f64)
+}
+
+/// Three hogs of a layer, one of its tasks that sleeps, and others beside them: how much of
+/// each is on the layer's CPUs, and how much of a CPU each of the layer's hogs gets.
+fn place() -> Result<[f64; 4]> {
+    let hogs = Hog::start_many(3, RENDER)?;
+    let sleeper = [Hog::start(Kind {
+        pattern: Some((MSEC, 3 * MSEC)),
+        ..RENDER
+    })?];
+    let others = Hog::start_many(
+        6,
+        Kind {
+            comm: "other",
+            ..RENDER
+        },
+    )?;
+    sleep(SECOND / 2);
+    let seen = [on_layer(&hogs)?, on_layer(&sleeper)?, on_layer(&others)?];
+    let got = shares(&hogs, SECOND)?;
+    let least = got.iter().min().context("no hogs")?.as_secs_f64();
+    println!("on CPUs 2 and 3: {seen:.2?} of hogs, sleeper, others; a hog gets {least:.2}");
+    Ok([seen[0], seen[1], seen[2], least])
+}
+
+/// Tasks named render* are on CPUs 2 and 3 only, though nobody set an affinity, and those of
+/// a high nice level on 6 and 7; others go elsewhere, too.
+fn layered() -> Result<()> {
+    load(&[])?;
+    let [hogs, sleeper, ..] = place()?;
+    ensure!(
+        hogs < 0.7 && sleeper < 0.9,
+        "{hogs} and {sleeper} already with the defaults"
+    );
+    load_override("layered", &[])?;
+    let [hogs, sleeper, others, least] = place()?;
+    ensure!(
+        hogs > 0.98 && sleeper > 0.98,
+        "{hogs} and {sleeper} on the layer's CPUs"
+    );
+    ensure!(
+        others < 0.4 && least > 0.3,
+        "{others} of the others, {least}"
+    );
+    let nice = Hog::start_many(
+        3,
+        Kind {
+            comm: "nice",
+            nice: 12,
+            ..RENDER
+        },
+    )?;
+    sleep(SECOND / 4);
+    for _ in 0..20 {
+        sleep(10 * MSEC);
+        for hog in &nice {
+            ensure!(
+                [6, 7].contains(&hog.cpu()?),
+                "a nice one is on {}",
+                hog.cpu()?
+            );
+        }
+    }
+    is_fine(LAYERED)?;
+    unload()
+}
