@@ -8,8 +8,9 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
 
-use libbpf_rs::Linker;
+use libbpf_rs::{AsRawLibbpf, Linker, libbpf_sys};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 /// Link `objects`, in this order, to one BPF object.
@@ -20,15 +21,30 @@ pub fn link(objects: &[&[u8]]) -> io::Result<Vec<u8>> {
     link_once(&[&once])
 }
 
+/// libbpf-rs takes these errors for positive numbers, and panics in a debug build.
+fn done(err: i32) -> io::Result<()> {
+    match err {
+        0 => Ok(()),
+        err => Err(io::Error::from_raw_os_error(-err)),
+    }
+}
+
 fn link_once(objects: &[&[u8]]) -> io::Result<Vec<u8>> {
     // In memory, so that a failed link leaves no partial file behind.
     let fd: OwnedFd = memfd_create(c"linked.bpf.o", MFdFlags::MFD_CLOEXEC)?;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let mut linker = Linker::new(&path).map_err(io::Error::other)?;
+    let linker = Linker::new(&path).map_err(io::Error::other)?;
+    let raw = linker.as_libbpf_object().as_ptr();
     for object in objects {
-        linker.add_buf(object).map_err(io::Error::other)?;
+        let data = object.as_ptr().cast_mut().cast();
+        // SAFETY: `linker` lives on, and libbpf only reads the buffer, during the call.
+        let err = unsafe {
+            libbpf_sys::bpf_linker__add_buf(raw, data, object.len() as _, ptr::null_mut())
+        };
+        done(err)?;
     }
-    linker.link().map_err(io::Error::other)?;
+    // SAFETY: `linker` lives on.
+    done(unsafe { libbpf_sys::bpf_linker__finalize(raw) })?;
     drop(linker);
     fs::read(path)
 }

@@ -266,8 +266,8 @@ fn check_calls(overrides: &[Override], linked: &[u8]) -> Result<()> {
             return Err(Error::Object {
                 name: part.name.clone(),
                 reason: format!(
-                    "{}() calls {}(){through}, but it is asked from ops.{}(), too, where the \
-                     kernel refuses that; only {} may",
+                    "{}() calls {}(){through}, but it is asked from ops.{}(), where the kernel \
+                     refuses that; only {} may",
                     place(symbol),
                     call.kfunc,
                     call.callback,
