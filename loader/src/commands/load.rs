@@ -11,7 +11,7 @@ use scx_preload::cmdline::Wish;
 use scx_preload::dropins::DropIns;
 use scx_preload::live::Live;
 use scx_preload::object::{Setting, Source};
-use scx_preload::{Error, bpffs, dropins, scheduler};
+use scx_preload::{Error, bpffs, dropins, kernel, scheduler};
 
 /// An administrator's own scheduler, for the boot.
 const BOOT_OBJECT: &str = "/etc/scx_preload/scheduler.bpf.o";
@@ -94,6 +94,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// All drop-ins or an error that names the broken one.
 fn load_drop_ins(settings: &[Setting]) -> anyhow::Result<()> {
+    // Where nothing can be loaded, no drop-in is the reason.
+    kernel::check()?;
     let (drop_ins, left_out) = DropIns::read(Path::new("/"))?;
     super::refuse(left_out)?;
     if drop_ins.overrides().is_empty() {
