@@ -525,6 +525,15 @@ fn init() -> Result<()> {
             "it does not know the topology: {}",
             status["variables"]
         );
+        // Threads, LLC, package: CPU 7 is in another LLC.
+        let variables = &status["variables"];
+        ensure!(
+            variables["nr_domains"].as_u64() > variables["distance"].as_u64()
+                && variables["shared_at"] == variables["distance"]
+                && variables["distance"].as_u64() >= Some(2)
+                && variables["per_cpu"] == 11,
+            "{variables}"
+        );
         Ok(())
     })
 }
