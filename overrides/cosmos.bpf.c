@@ -7,7 +7,7 @@
  * of its time: it will be free soon, its cache is warm, and no shared queue is touched.
  * On a busier CPU it waits where the defaults say, in the order of hook_task_vtime().
  *
- * Of scx_cosmos not here: deadlines (combine it with flash), tasks that perf events or
+ * Of scx_cosmos not here: deadlines (hook_task_vtime() is free for them), tasks that perf events or
  * GPUs place, a preferred set of CPUs, avoiding half-idle cores.
  */
 #include "vmlinux.h"

@@ -92,7 +92,7 @@ impl Desk {
                     "{command:?} does not say {word:?}: {said}"
                 );
             }
-            // What the closing note of a change lists.
+            // All messages at a look: --nocapture.
             if command[0] == "check" {
                 println!("{}", said.trim().replace(self.0.to_str().unwrap(), ""));
             }

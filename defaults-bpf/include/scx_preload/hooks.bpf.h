@@ -162,9 +162,9 @@ s64 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
  * from ops.dispatch() when the running task goes on.
  * May call: nothing more.
  * Returns: nanoseconds. The tick ends a slice, so that it lasts up to one tick
- * (4 ms at 250 Hz) longer. PRELOAD_SLICE_INF: until it sleeps or is preempted; on a
- * CPU of nohz_full= the kernel then stops the tick. 0 and everything else above
- * PRELOAD_SLICE_MAX_NS count as bad; the rodata variable slice_ns is used.
+ * (4 ms at 250 Hz) longer. PRELOAD_SLICE_INF: until it sleeps or is preempted. 0 and
+ * everything else above PRELOAD_SLICE_MAX_NS count as bad; the rodata variable
+ * slice_ns is used.
  * Default: dfl_task_slice(): slice_ns.
  * Kernel: sysctl_sched_base_slice and update_deadline() in kernel/sched/fair.c.
  */
@@ -407,9 +407,10 @@ void dfl_dump(void);
  * May call: scx_bpf_dsq_insert(), scx_bpf_dsq_insert_vtime(), scx_bpf_select_cpu_and(),
  * scx_bpf_pick_idle_cpu() and its like.
  * Must insert @p into one queue: a CPU's local one, one of PRELOAD_OWN_QUEUES(), or by
- * dfl_enqueue() one of the defaults'. Or keep it in data of its own, for hook_dispatch() to insert. While
- * bypassed both are taken out of its hands: later it finds tasks that have run
- * already, and may insert them all the same, as the kernel lets nobody run twice.
+ * dfl_enqueue() one of the defaults'. Or keep it in data of its own, for
+ * hook_dispatch() to insert. While bypassed both are taken out of its hands: later it
+ * finds tasks that have run already, and may insert them all the same, as the kernel
+ * lets nobody run twice.
  * Default: dfl_enqueue(): the place that hook_pick_idle_cpu() gives, else a queue of
  * the LLC or of the CPU.
  * Kernel: enqueue_task_fair() in kernel/sched/fair.c; ops.enqueue() in
