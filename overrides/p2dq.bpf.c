@@ -13,6 +13,7 @@
 #include "vmlinux.h"
 
 #include <scx_preload/hooks.bpf.h>
+#include <scx_preload/queues.bpf.h>
 #include <scx_preload/topology.bpf.h>
 
 char _license[] SEC("license") = "GPL";
@@ -20,10 +21,9 @@ char _license[] SEC("license") = "GPL";
 /* By how many tasks another queue has to be longer for a busy CPU to take from it. */
 const volatile u32 p2dq_slack = 1;
 
-/* The queue of an LLC has its index for an id. */
 static s32 nr_waiting(s32 llc)
 {
-	return scx_bpf_dsq_nr_queued(llc);
+	return scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LLC(llc));
 }
 
 /* The fuller of two others of @cpu's LLC, or the only one; negative if there is none. */

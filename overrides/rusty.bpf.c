@@ -14,6 +14,7 @@
 #include "vmlinux.h"
 
 #include <scx_preload/hooks.bpf.h>
+#include <scx_preload/queues.bpf.h>
 #include <scx_preload/topology.bpf.h>
 
 char _license[] SEC("license") = "GPL";
@@ -47,7 +48,7 @@ static s64 sample(u32 llc)
 	u64 sum = 0;
 	u32 nr = 0, cpu;
 
-	bpf_for_each(scx_dsq, p, llc, 0) {
+	bpf_for_each(scx_dsq, p, PRELOAD_DSQ_LLC(llc), 0) {
 		if (nr++ == RUSTY_LOOKS)
 			break;
 		sum += p->scx.weight;
@@ -98,8 +99,7 @@ s32 hook_steal_llc(s32 cpu, u32 nth)
 	s32 llc = rusty_greedy_threshold ? dfl_steal_llc(cpu, nth) : -1;
 
 	is_idle[cpu & (PRELOAD_MAX_CPUS - 1)] = true;
-	/* The queue of an LLC has its index for an id. */
-	if (llc >= 0 && scx_bpf_dsq_nr_queued(llc) < (s32)rusty_greedy_threshold)
+	if (llc >= 0 && scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LLC(llc)) < (s32)rusty_greedy_threshold)
 		return cpu_llc_id(cpu);
 	return llc;
 }

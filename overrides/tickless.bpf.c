@@ -17,14 +17,15 @@
 
 #include <scx_preload/hooks.bpf.h>
 #include <scx_preload/kernel.bpf.h>
+#include <scx_preload/queues.bpf.h>
 #include <scx_preload/topology.bpf.h>
 
 char _license[] SEC("license") = "GPL";
 
-/* Does a task wait that could run on @cpu? The queue of an LLC has its index for an id. */
+/* Does a task wait that could run on @cpu? */
 static bool is_wanted(s32 cpu, const struct rq *rq)
 {
-	return rq->nr_running > 1 || scx_bpf_dsq_nr_queued(cpu_llc_id(cpu)) > 0;
+	return rq->nr_running > 1 || scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LLC(cpu_llc_id(cpu))) > 0;
 }
 
 static bool is_endless(const struct rq *rq)

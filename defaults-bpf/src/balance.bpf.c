@@ -110,7 +110,7 @@ bool __weak hook_may_migrate(struct task_struct *p __arg_trusted, s32 cpu)
 
 /*
  * Take the first task of the queue of @llc, another one's, that @cpu may run and that
- * may migrate. If RT takes the CPU, now or later, it is queued anew.
+ * may migrate.
  */
 __noinline bool move_between_llcs(s32 cpu, u32 llc)
 {
@@ -118,7 +118,7 @@ __noinline bool move_between_llcs(s32 cpu, u32 llc)
 	u32 looks = 0;
 
 	if (!is_asked(HOOK_MAY_MIGRATE))
-		return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc), PRELOAD_ENQ_IMMED);
+		return move_from_llc(llc);
 	bpf_for_each(scx_dsq, p, PRELOAD_DSQ_LLC(llc), 0) {
 		bool may;
 

@@ -96,7 +96,6 @@ u64 power_tick(s32 cpu);
 void set_perf(s32 cpu, u32 util);
 
 /* queue.bpf.c */
-#define PRELOAD_DSQ_LLC(llc) ((u64)(llc))
 #define PRELOAD_DSQ_CPU(cpu) ((u64)(cpu) | (1ULL << 32))
 #define PRELOAD_DSQ_BUILTIN bpf_core_enum_value(enum scx_dsq_id_flags, SCX_DSQ_FLAG_BUILTIN)
 
@@ -140,6 +139,12 @@ static __always_inline u64 llc_bit(u32 llc)
 static __always_inline bool llc_has_waiting(u32 llc)
 {
 	return preload_waiting & llc_bit(llc);
+}
+
+/* If RT takes the CPU, now or later, the task is queued anew: others may take it. */
+static __always_inline bool move_from_llc(u32 llc)
+{
+	return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc), PRELOAD_ENQ_IMMED);
 }
 
 /* overdue.bpf.c */

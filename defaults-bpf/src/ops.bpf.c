@@ -127,12 +127,6 @@ void BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags)
 	ask_override(HOOK_ENQUEUE, hook_enqueue(p, enq_flags));
 }
 
-/* If RT takes the CPU, now or later, the task is queued anew: others may take it. */
-static bool move_from_llc(u32 llc)
-{
-	return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc), PRELOAD_ENQ_IMMED);
-}
-
 static bool move_from_cpu(s32 cpu)
 {
 	if (!preload_dsq_move_to_local(PRELOAD_DSQ_CPU(cpu), 0))

@@ -411,7 +411,7 @@ s32 create_queues(s32 cpu)
 }
 
 /* What PRELOAD_OWN_QUEUES() asks for: read from the object when it is loaded. */
-const volatile struct preload_own_queues own_queues[PRELOAD_MAX_OWN_QUEUES];
+const volatile struct preload_own_queues own_queues[PRELOAD_OWN_QUEUES_DECLS];
 
 /* Returns a negative errno; -EEXIST if two overrides use one space. */
 s32 create_own_queues(void)
@@ -419,7 +419,7 @@ s32 create_own_queues(void)
 	u32 i, nth;
 	s32 err;
 
-	for (i = 0; i < PRELOAD_MAX_OWN_QUEUES && own_queues[i].count; i++) {
+	for (i = 0; i < PRELOAD_OWN_QUEUES_DECLS && own_queues[i].count; i++) {
 		bpf_for(nth, 0, min(own_queues[i].count, PRELOAD_OWN_QUEUES_MAX)) {
 			err = scx_bpf_create_dsq(own_queues[i].first + nth, -1);
 			if (err)

@@ -11,13 +11,16 @@
 
 #include <bpf/bpf_helpers.h>
 
+/* The queue of an LLC, for looks at it. */
+#define PRELOAD_DSQ_LLC(llc) ((u64)(llc))
+
 /* Beyond the ids of the defaults' queues, and below the kernel's own. */
 #define PRELOAD_QUEUE(space, nth) (1ULL << 60 | (u64)(space) << 20 | (u32)(nth))
 
 #define PRELOAD_QUEUES_SECTION ".scx_preload.queues"
 
 /* Declarations in all overrides of a scheduler, and queues of each. */
-#define PRELOAD_MAX_OWN_QUEUES 16
+#define PRELOAD_OWN_QUEUES_DECLS 16
 #define PRELOAD_OWN_QUEUES_MAX 1024
 
 struct preload_own_queues {
