@@ -24,6 +24,13 @@ pub struct Hook {
     pub text: &'static [(&'static str, &'static str)],
 }
 
+impl Hook {
+    /// The hook of the catalogue with this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        HOOKS.iter().find(|hook| hook.name == name)
+    }
+}
+
 include!(concat!(env!("OUT_DIR"), "/hooks.rs"));
 
 /// The defaults as one linked BPF object without DWARF, ready to be loaded or to

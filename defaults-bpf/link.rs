@@ -21,6 +21,13 @@ pub fn link(objects: &[&[u8]]) -> io::Result<Vec<u8>> {
     link_once(&[&once])
 }
 
+/// A file in memory for libbpf, which wants a path. It is there as long as the descriptor.
+pub fn memory_file() -> io::Result<(OwnedFd, String)> {
+    let fd = memfd_create(c"scx_preload", MFdFlags::MFD_CLOEXEC)?;
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    Ok((fd, path))
+}
+
 /// libbpf-rs takes these errors for positive numbers, and panics in a debug build.
 fn done(err: i32) -> io::Result<()> {
     match err {
@@ -31,8 +38,7 @@ fn done(err: i32) -> io::Result<()> {
 
 fn link_once(objects: &[&[u8]]) -> io::Result<Vec<u8>> {
     // In memory, so that a failed link leaves no partial file behind.
-    let fd: OwnedFd = memfd_create(c"linked.bpf.o", MFdFlags::MFD_CLOEXEC)?;
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let (_fd, path) = memory_file()?;
     let linker = Linker::new(&path).map_err(io::Error::other)?;
     let raw = linker.as_libbpf_object().as_ptr();
     for object in objects {

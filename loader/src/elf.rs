@@ -84,11 +84,11 @@ impl BpfObject {
         }
 
         let lines = LineInfo::read(&elf);
-        let license = elf
-            .section_by_name(LICENSE_SECTION)
-            .and_then(|section| section.data().ok())
-            .and_then(|data| string_at(data, 0))
-            .map(str::to_owned);
+        let data = |section| {
+            let section = elf.section_by_name(section)?;
+            section.data().ok()
+        };
+        let license = data(LICENSE_SECTION).and_then(|data| string_at(data, 0));
         // Every object has one, and linking makes them one.
         let license_index = elf.section_by_name(LICENSE_SECTION).map(|s| s.index());
 
@@ -138,16 +138,12 @@ impl BpfObject {
         let place = |name: &str| HOOKS.iter().position(|hook| hook.name == name);
         hooks.sort_by_key(|hook| place(&hook.name).unwrap_or(HOOKS.len()));
 
-        let contracts = elf
-            .section_by_name(CONTRACT_SECTION)
-            .and_then(|section| section.data().ok())
+        let contracts = data(CONTRACT_SECTION)
             .unwrap_or_default()
             .chunks_exact(4)
             .map(|word| u32::from_ne_bytes(word.try_into().unwrap_or_default()))
             .collect();
-        let own_queues = elf
-            .section_by_name(QUEUES_SECTION)
-            .and_then(|section| section.data().ok())
+        let own_queues = data(QUEUES_SECTION)
             .unwrap_or_default()
             .chunks_exact(16)
             .filter_map(|entry| Some((u64_at(entry, 0)?, u64_at(entry, 8)?)))
@@ -156,7 +152,7 @@ impl BpfObject {
             contracts,
             own_queues,
             hooks,
-            license,
+            license: license.map(str::to_owned),
             has_btf: elf.section_by_name(".BTF").is_some(),
             globals,
             defined,

@@ -142,7 +142,7 @@ mod tests {
     use scx_preload_defaults::OBJECT;
 
     fn of(name: &str) -> Vec<&'static str> {
-        callbacks(HOOKS.iter().find(|hook| hook.name == name).unwrap())
+        callbacks(Hook::named(name).unwrap())
     }
 
     #[test]
@@ -163,10 +163,9 @@ mod tests {
             assert_eq!(forbidden(&functions, hook), None, "{}", hook.name);
         }
         // And it does look: through a helper, at what only dispatch may call.
-        let dispatch = HOOKS.iter().find(|hook| hook.name == "hook_dispatch");
         let elsewhere = Hook {
             text: &[("When", "from ops.enqueue()")],
-            ..*dispatch.unwrap()
+            ..*Hook::named("hook_dispatch").unwrap()
         };
         let call = forbidden(&functions, &elsewhere).unwrap();
         assert_eq!(call.callback, "enqueue");

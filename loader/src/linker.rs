@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use scx_preload_defaults::{HOOKS, OBJECT, link};
+use scx_preload_defaults::{HOOKS, Hook, OBJECT, link};
 
 use crate::elf::{Binding, BpfObject, Functions, HookSymbol};
 use crate::signature::{self, Types};
@@ -25,7 +25,7 @@ pub struct Override {
     pub name: String,
     bytes: Vec<u8>,
     object: BpfObject,
-    has_arena: bool,
+    types: Types,
 }
 
 impl Override {
@@ -49,7 +49,7 @@ impl Override {
         }
         object.check_contract(&name)?;
         for hook in &object.hooks {
-            if !HOOKS.iter().any(|known| known.name == hook.name) {
+            if Hook::named(&hook.name).is_none() {
                 return Err(bad(unknown(hook)));
             }
             let qualifier = match hook.binding {
@@ -72,7 +72,7 @@ impl Override {
         let types = Types::read(&name, &bytes)?;
         let contract = signature::contract()?;
         for symbol in &object.hooks {
-            let Some(hook) = HOOKS.iter().find(|hook| hook.name == symbol.name) else {
+            let Some(hook) = Hook::named(&symbol.name) else {
                 continue;
             };
             if let Some(difference) = types.differs(&contract, hook) {
@@ -84,10 +84,10 @@ impl Override {
             }
         }
         Ok(Self {
-            has_arena: types.has_arena(),
             name,
             bytes,
             object,
+            types,
         })
     }
 
@@ -181,18 +181,17 @@ fn check_pair(first: &Override, second: &Override) -> Result<(), String> {
             format!("{both} define {name}; make it static, or give one of them another name")
         });
     }
-    if first.has_arena && second.has_arena {
+    if first.types.has_arena() && second.types.has_arena() {
         return Err(format!(
             "{both} define an arena, and a scheduler can have one only; declare that of the other \
              extern in one of them"
         ));
     }
-    let queues = |o: &Override| o.object.own_queues.clone();
-    for (a, a_count) in queues(first) {
-        if queues(second)
-            .iter()
-            .any(|(b, b_count)| a < b.saturating_add(*b_count) && *b < a.saturating_add(a_count))
-        {
+    for &(a, a_count) in &first.object.own_queues {
+        let overlaps = |&(b, b_count): &(u64, u64)| {
+            a < b.saturating_add(b_count) && b < a.saturating_add(a_count)
+        };
+        if second.object.own_queues.iter().any(overlaps) {
             return Err(format!(
                 "{both} have queues {a:#x}; give one of them another space in PRELOAD_OWN_QUEUES()"
             ));
@@ -227,8 +226,7 @@ fn check_externs(overrides: &[Override], defaults: &BpfObject) -> Result<()> {
         if missing.is_empty() {
             continue;
         }
-        let types = Types::read(&part.name, &part.bytes)?;
-        let (kernel, config) = (types.names(".ksyms"), types.names(".kconfig"));
+        let (kernel, config) = (part.types.names(".ksyms"), part.types.names(".kconfig"));
         for name in missing {
             let advice = if config.contains(name) {
                 "is read with __kconfig, which needs a file with the kernel's configuration that \
@@ -253,7 +251,7 @@ fn check_calls(overrides: &[Override], linked: &[u8]) -> Result<()> {
     let functions = Functions::read(linked);
     for part in overrides {
         for symbol in &part.object.hooks {
-            let Some(hook) = HOOKS.iter().find(|hook| hook.name == symbol.name) else {
+            let Some(hook) = Hook::named(&symbol.name) else {
                 continue;
             };
             let Some(call) = kfuncs::forbidden(&functions, hook) else {

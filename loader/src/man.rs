@@ -12,18 +12,30 @@ pub fn plain(hook: &Hook) -> String {
     );
     for (name, text) in hook.args.iter().chain(hook.text) {
         out.push_str(&format!("\n{name}\n"));
-        let mut line = String::from("   ");
-        for word in text.split_whitespace() {
-            if line.len() + 1 + word.len() > 80 {
-                out.push_str(&format!("{line}\n"));
-                line = "   ".into();
-            }
-            line.push(' ');
-            line.push_str(word);
-        }
-        out.push_str(&format!("{line}\n"));
+        wrap(&mut out, text, 80, ["    "; 2]);
     }
     out
+}
+
+/// Append `text` in lines of at most `width` bytes. They begin as the first of `indents`
+/// says, and from the second one on as the other does.
+pub(crate) fn wrap(out: &mut String, text: &str, width: usize, indents: [&str; 2]) {
+    let [first, other] = indents;
+    let mut line = first.to_owned();
+    let mut space = "";
+    for word in text.split_whitespace() {
+        if line.len() + space.len() + word.len() > width {
+            out.push_str(&line);
+            out.push('\n');
+            line = other.to_owned();
+            space = "";
+        }
+        line.push_str(space);
+        line.push_str(word);
+        space = " ";
+    }
+    out.push_str(line.trim_end());
+    out.push('\n');
 }
 
 /// Headers whose introductions are part of the page, with their titles there.

@@ -4,14 +4,13 @@
 //! tag where the verifier will know nothing of it.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{File, write};
-use std::os::fd::AsRawFd;
+use std::fs;
 
 use libbpf_rs::btf::types::{
     Array, Composite, DataSec, DeclTag, Func, FuncProto, Int, IntEncoding, Ptr,
 };
 use libbpf_rs::btf::{Btf, BtfKind, BtfType, ReferencesType};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use scx_preload_defaults::link::memory_file;
 use scx_preload_defaults::{Hook, OBJECT};
 
 use crate::{Error, Result, libbpf_log};
@@ -23,6 +22,7 @@ const MAP_TYPE_ARENA: usize = 33;
 const DEPTH: usize = 8;
 
 /// Types of an object.
+#[derive(Debug)]
 pub struct Types(Btf<'static>);
 
 /// A function as its types have it.
@@ -43,11 +43,8 @@ impl Types {
     /// Read the BTF of the object file in `bytes`; `name` is for error messages.
     pub fn read(name: &str, bytes: &[u8]) -> Result<Self> {
         let failed = || Error::io(format!("{name}: cannot copy it into memory"));
-        let fd =
-            memfd_create(c"object", MFdFlags::MFD_CLOEXEC).map_err(|err| failed()(err.into()))?;
-        let file = File::from(fd);
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        write(&path, bytes).map_err(failed())?;
+        let (_fd, path) = memory_file().map_err(failed())?;
+        fs::write(&path, bytes).map_err(failed())?;
         libbpf_log::take();
         Btf::from_path(&path).map(Self).map_err(|_| Error::Object {
             name: name.to_owned(),
@@ -179,9 +176,8 @@ fn spelling(ty: BtfType<'_>, depth: usize) -> String {
         BtfKind::Volatile => format!("volatile {}", inner()),
         BtfKind::Restrict | BtfKind::Typedef => inner(),
         BtfKind::TypeTag => format!("{} tagged {}", inner(), name()),
-        BtfKind::Struct => format!("struct {}", name()),
+        BtfKind::Struct | BtfKind::Fwd => format!("struct {}", name()),
         BtfKind::Union => format!("union {}", name()),
-        BtfKind::Fwd => format!("struct {}", name()),
         BtfKind::Enum | BtfKind::Enum64 => format!("enum {}", name()),
         BtfKind::Int => Int::try_from(ty).map_or_else(
             |_| name(),

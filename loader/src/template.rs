@@ -3,6 +3,8 @@
 
 use scx_preload_defaults::Hook;
 
+use crate::man::wrap;
+
 /// Columns of a comment in the source.
 const WIDTH: usize = 90;
 
@@ -66,24 +68,10 @@ fn body(hook: &Hook) -> String {
 fn comment(out: &mut String, paragraphs: &[String]) {
     out.push_str("/*\n");
     for paragraph in paragraphs {
-        let mut line = String::from(" *");
-        for word in paragraph.split_whitespace() {
-            if line.len() + 1 + word.len() > WIDTH {
-                out.push_str(&line);
-                out.push('\n');
-                line = " *".into();
-                // What an argument means goes on further in.
-                if paragraph.starts_with('@') {
-                    line.push('\t');
-                    line.push_str(word);
-                    continue;
-                }
-            }
-            line.push(' ');
-            line.push_str(word);
-        }
-        out.push_str(&line);
-        out.push('\n');
+        // What an argument means goes on further in.
+        let argument = paragraph.starts_with('@');
+        let other = if argument { " *\t" } else { " * " };
+        wrap(out, paragraph, WIDTH, [" * ", other]);
     }
     out.push_str(" */\n");
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use scx_preload::elf::{Binding, BpfObject};
 use scx_preload::man;
-use scx_preload_defaults::{CONTRACT_VERSION, HOOKS};
+use scx_preload_defaults::{CONTRACT_VERSION, HOOKS, Hook};
 use serde_json::json;
 
 /// List the hooks that an override can define, or who defines them in an object
@@ -39,8 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         return super::print(&man::page());
     }
     if let Some(name) = &args.doc {
-        let hook = HOOKS.iter().find(|hook| hook.name == name);
-        return hook.map_or(Ok(()), |hook| super::print(&man::plain(hook)));
+        return Hook::named(name).map_or(Ok(()), |hook| super::print(&man::plain(hook)));
     }
     let object = match &args.object {
         Some(path) => {
