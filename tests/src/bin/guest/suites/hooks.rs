@@ -392,9 +392,11 @@ fn may_migrate() -> Result<()> {
     /// another one.
     fn pulls(comm: &'static str) -> Result<(u64, u64, u64)> {
         let _hogs = crowd_beside_busy(comm)?;
+        let before = status()?;
+        let pulls = counter(&before, "balance_pull")? + counter(&before, "newidle_steal")?;
+        // `status` reads variables before counters: each pull is in those of the next.
         let status = status()?;
         let variable = |name: &str| status["variables"][name].as_u64().context("no variable");
-        let pulls = counter(&status, "balance_pull")? + counter(&status, "newidle_steal")?;
         Ok((pulls, variable("refused")?, variable("allowed")?))
     }
     in_both_orders("hook_may_migrate", || {
