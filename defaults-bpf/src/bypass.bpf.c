@@ -331,6 +331,9 @@ static int watch(void *map, u32 *key, struct watch *w)
 {
 	u32 zero = 0, *wish = bpf_map_lookup_elem(&preload_wishes, &zero);
 
+	/* What waits now is not ours; the next start is the timer's, too. */
+	if (preload_exit_info.kind)
+		return 0;
 	watch_once(wish ? __sync_lock_test_and_set(wish, WISH_NONE) : WISH_NONE);
 	bpf_timer_start(&w->timer, WATCH_NS, 0);
 	return 0;
@@ -346,8 +349,10 @@ s32 bypass_init(void)
 		return -EINVAL;
 	preload_bypass.first_tick = bpf_jiffies64();
 	preload_bypass.first_ns = bpf_ktime_get_ns();
+	preload_bypass.since = preload_bypass.first_tick;
 	err = bpf_timer_init(&w->timer, &preload_watch, CLOCK_MONOTONIC);
-	if (!err)
+	/* There is one since an earlier start. */
+	if (!err || err == -EBUSY)
 		err = bpf_timer_set_callback(&w->timer, watch);
 	return err ?: bpf_timer_start(&w->timer, WATCH_NS, 0);
 }

@@ -147,6 +147,28 @@ static __always_inline bool move_from_llc(u32 llc)
 	return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc), PRELOAD_ENQ_IMMED);
 }
 
+/* ops.bpf.c: why the scheduler ended; all 0 while it runs */
+struct preload_exit {
+	u64 kind; /* enum scx_exit_kind */
+	s64 code;
+};
+
+extern struct preload_exit preload_exit_info;
+
+/* handover.bpf.c */
+#define PRELOAD_EXIT_GIVE_WAY 0x67697665 /* code of an exit for another scheduler ("give") */
+#define TASK_COMM_LEN 16
+
+struct preload_handover {
+	u64 at; /* when another one's table was made last, CLOCK_MONOTONIC, ns */
+	u32 pid; /* of who made it; 0 as soon as it was attached or could not be */
+	u32 attached; /* from our start until the kernel is done with our end */
+	u32 sysrq; /* somebody has pressed sysrq-S, whichever scheduler it ended */
+	char comm[TASK_COMM_LEN];
+};
+
+extern struct preload_handover preload_handover;
+
 /* overdue.bpf.c */
 bool dispatch_overdue(s32 cpu);
 bool dispatch_oldest(s32 cpu);

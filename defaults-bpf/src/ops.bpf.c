@@ -16,11 +16,7 @@ const volatile u32 contract_version = PRELOAD_CONTRACT_VERSION;
 /* Bit n: hook n is overridden. The loader knows from the symbols, and sets it. */
 const volatile u64 overridden_hooks;
 
-/* Why the scheduler ended; all 0 while it runs. */
-struct preload_exit {
-	u64 kind; /* enum scx_exit_kind */
-	s64 code;
-} preload_exit_info;
+struct preload_exit preload_exit_info;
 
 s32 BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
@@ -356,10 +352,14 @@ void BPF_STRUCT_OPS(preload_dump, struct scx_dump_ctx *dctx)
 	hook_dump();
 }
 
+/* Called for each start: what ended or gave way can be attached again, with its maps as they were. */
 s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init)
 {
-	s32 err = topology_refresh();
+	s32 err;
 
+	preload_exit_info.kind = preload_exit_info.code = 0;
+	preload_handover.attached = 1;
+	err = topology_refresh();
 	if (!err)
 		err = create_own_queues();
 	if (err)

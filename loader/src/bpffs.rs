@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The BPF file system and our directory in it.
 
+use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use libbpf_rs::{ErrorKind, Link};
+use libbpf_rs::{ErrorKind, Link, MapHandle};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use nix::unistd::geteuid;
@@ -20,13 +21,22 @@ const BPFFS: &str = "/sys/fs/bpf";
 /// Our directory, mode 0700.
 pub const DIR: &str = "/sys/fs/bpf/scx_preload";
 
+/// Pins of what is loaded, attached or not: all that belongs to it, or nothing.
+pub const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
+
+/// The same while they are made, or of what they have replaced.
+const LOADING: &str = "/sys/fs/bpf/scx_preload/loading";
+
 /// The pinned link; as long as it is there the scheduler needs no process.
-pub const LINK: &str = "/sys/fs/bpf/scx_preload/link";
+pub const LINK: &CStr = c"/sys/fs/bpf/scx_preload/loaded/link";
 
-/// The pinned map of the watch: its timer stops when user space holds it no more.
-pub const WATCH: &str = "/sys/fs/bpf/scx_preload/watch";
+/// The pinned ops table, which any process can attach again.
+pub const OPS: &str = "/sys/fs/bpf/scx_preload/loaded/ops";
 
-/// Our directory, created and locked: loads and unloads exclude each other.
+/// The pinned map of what has to be known after the loaded one was replaced.
+pub const HISTORY: &str = "/sys/fs/bpf/scx_preload/history";
+
+/// Our directory, created and locked: all that changes what is in it excludes each other.
 #[derive(Debug)]
 pub struct PinDir {
     _lock: Flock<File>,
@@ -56,20 +66,57 @@ impl PinDir {
         };
         let lock = Flock::lock(dir, FlockArg::LockExclusive)
             .map_err(|(_, errno)| Error::io(format!("cannot lock {DIR}"))(errno.into()))?;
+        // Of a load that was killed.
+        remove(LOADING)?;
         Ok(Some(Self { _lock: lock }))
     }
 
-    /// Remove our pins, if there are any.
+    /// Replace all pins at once by those that `pin` makes in the directory it is given.
+    pub fn replace(&self, pin: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let dir = Path::new(LOADING);
+        DirBuilder::new()
+            .mode(0o700)
+            .create(dir)
+            .map_err(Error::io(format!("cannot create {LOADING}")))?;
+        let replaced = pin(dir).and_then(|()| {
+            let how = match fs::exists(LOADED) {
+                Ok(true) => RenameFlags::RENAME_EXCHANGE,
+                _ => RenameFlags::RENAME_NOREPLACE,
+            };
+            renameat2(AT_FDCWD, LOADING, AT_FDCWD, LOADED, how)
+                .map_err(|errno| Error::io(format!("cannot create {LOADED}"))(errno.into()))
+        });
+        remove(LOADING).and(replaced)
+    }
+
+    /// Remove the pins of what is loaded, if there are any.
     pub fn unpin(&self) -> Result<()> {
-        for pin in [LINK, WATCH] {
-            match fs::remove_file(pin) {
-                Err(err) if err.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io(format!("cannot remove {pin}"))(err));
-                }
-                _ => {}
-            }
+        remove(LOADED)
+    }
+
+    /// Remove the pinned link, and with it what is attached.
+    pub fn unlink(&self) -> Result<()> {
+        remove(&LINK.to_string_lossy())
+    }
+
+    /// Forget what was before.
+    pub fn forget(&self) -> Result<()> {
+        remove(HISTORY)
+    }
+}
+
+/// Remove a pin, or a directory of them, if it is there.
+fn remove(path: &str) -> Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(err) => Err(err),
+    };
+    match removed {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot remove {path}"))(err))
         }
-        Ok(())
+        _ => Ok(()),
     }
 }
 
@@ -84,20 +131,30 @@ pub fn require_root() -> Result<()> {
 
 /// The pinned link, if there is one.
 pub fn open_link() -> Result<Option<Link>> {
-    match Link::open(LINK) {
+    let path = LINK.to_string_lossy();
+    match Link::open(&*path) {
         Ok(link) => Ok(Some(link)),
         Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(Error::libbpf(format!("cannot open {LINK}"))(err)),
+        Err(err) => Err(Error::libbpf(format!("cannot open {path}"))(err)),
     }
 }
 
-/// Names in our directory; empty if there is none.
+/// The pinned ops table, if there is one.
+pub fn open_ops() -> Result<Option<MapHandle>> {
+    match MapHandle::from_pinned_path(OPS) {
+        Ok(map) => Ok(Some(map)),
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
+        Err(err) => Err(Error::libbpf(format!("cannot open {OPS}"))(err)),
+    }
+}
+
+/// Our pins; empty if there are none.
 pub fn pins() -> Vec<String> {
-    let Ok(dir) = fs::read_dir(DIR) else {
-        return Vec::new();
-    };
-    let mut names: Vec<_> = dir
-        .flatten()
+    let mut names: Vec<_> = [DIR, LOADED]
+        .iter()
+        .flat_map(fs::read_dir)
+        .flat_map(|dir| dir.flatten())
+        .filter(|entry| entry.file_type().is_ok_and(|ty| !ty.is_dir()))
         .map(|entry| entry.path().display().to_string())
         .collect();
     names.sort();

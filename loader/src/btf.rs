@@ -37,6 +37,16 @@ pub fn variables<'btf>(btf: &'btf Btf<'_>, section: &str) -> Vec<Variable<'btf>>
         .collect()
 }
 
+/// The text in an array of char.
+pub fn text(chars: &[i8]) -> String {
+    let bytes: Vec<u8> = chars
+        .iter()
+        .map(|&c| c as u8)
+        .take_while(|&c| c != 0)
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// The value of type `ty` in `bytes`, without padding (`__*`). Null for what has no meaning outside of
 /// the kernel, such as pointers, and for what is cut off.
 pub fn to_json(btf: &Btf<'_>, ty: BtfType<'_>, bytes: &[u8]) -> Value {

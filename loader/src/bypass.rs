@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::live::{self, Live};
-use crate::{Error, Result};
+use crate::{Error, Result, btf};
 
 /// The map that the user's wish goes to.
 const WISHES: &str = "preload_wishes";
@@ -108,9 +108,7 @@ impl Reason {
 impl RawChange {
     fn text(&self) -> String {
         let hook = HOOKS.get(self.hook).map_or("a hook", |hook| hook.name);
-        let why = self.why.text.iter().take_while(|&&byte| byte != 0);
-        let why: Vec<u8> = why.map(|&byte| byte as u8).collect();
-        let why = String::from_utf8_lossy(&why);
+        let why = btf::text(&self.why.text);
         let cpu = self.cpu;
         match Reason::from_number(self.reason) {
             None => "the overrides are asked again".into(),

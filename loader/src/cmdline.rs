@@ -10,6 +10,9 @@ use std::path::Path;
 pub enum Wish {
     /// Nothing against loading.
     Load,
+    /// `scx_preload.mode=standby`: load, but attach only when asked or when another
+    /// scheduler has ended.
+    Standby,
     /// `scx_preload.mode=off`: not at all.
     Off,
     /// `rd.scx_preload=0`: not from the initramfs.
@@ -43,6 +46,8 @@ impl Wish {
             Self::Off
         } else if initrd && off("rd.scx_preload") {
             Self::NotInInitrd
+        } else if value("scx_preload.mode").as_deref() == Some("standby") {
+            Self::Standby
         } else {
             Self::Load
         }
@@ -72,6 +77,15 @@ mod tests {
     #[test]
     fn rd_switch_is_for_the_initrd_only() {
         assert_eq!(Wish::parse("rd.scx_preload=0", false), Wish::Load);
+    }
+
+    #[test]
+    fn standby_is_less_than_not_now() {
+        let line = "scx_preload.mode=standby";
+        assert_eq!(Wish::parse(line, true), Wish::Standby);
+        let line = "scx_preload.mode=standby rd.scx_preload=0";
+        assert_eq!(Wish::parse(line, true), Wish::NotInInitrd);
+        assert_eq!(Wish::parse(line, false), Wish::Standby);
     }
 
     #[test]

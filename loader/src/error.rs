@@ -13,9 +13,17 @@ pub enum Error {
     #[error("this kernel cannot run a sched_ext scheduler: {0}")]
     Unsupported(String),
 
-    /// Another scheduler, or an earlier load of ours, holds the root.
+    /// Another scheduler holds the root.
     #[error("{0}")]
     Busy(String),
+
+    /// An earlier load of ours runs.
+    #[error("scx_preload is loaded already; run `scx_preload unload` first")]
+    AlreadyLoaded,
+
+    /// What is pinned is not to be attached now, for this reason.
+    #[error("{0}")]
+    StaysOut(String),
 
     /// Not root.
     #[error("this needs root: CAP_BPF, CAP_PERFMON and {0}")]

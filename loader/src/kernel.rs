@@ -7,6 +7,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -67,6 +68,13 @@ impl SchedExt {
             sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// The time of `bpf_ktime_get_ns()`, CLOCK_MONOTONIC.
+pub fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .unwrap_or_default()
 }
 
 /// Fail with [`Error::Unsupported`] if this kernel lacks what a load needs.

@@ -5,8 +5,10 @@
 //! puts overrides in front of the defaults, [`dropins`] those that nobody named,
 //! [`object`] opens it and adapts it to the running kernel, [`scheduler`] loads,
 //! attaches, confirms and pins it. [`live`] then reads back from the kernel what is running; nothing is
-//! remembered elsewhere.
+//! remembered elsewhere. When another scheduler has come and gone, [`resume`] attaches
+//! what is pinned again.
 
+pub mod attach;
 pub mod bpffs;
 pub mod btf;
 pub mod bypass;
@@ -14,6 +16,7 @@ pub mod cmdline;
 pub mod dropins;
 pub mod elf;
 pub mod error;
+pub mod history;
 pub mod kernel;
 pub mod kernel_bypass;
 pub mod kfuncs;
@@ -22,6 +25,7 @@ pub mod linker;
 pub mod live;
 pub mod man;
 pub mod object;
+pub mod resume;
 pub mod scheduler;
 pub mod signature;
 pub mod template;

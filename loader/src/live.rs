@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is loaded now, read back from the kernel: from the pinned link to its
-//! ops, from there by BTF id to its programs and maps.
+//! What is loaded now, read back from the kernel: from the pinned ops table by BTF
+//! id to its programs and maps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use libbpf_rs::btf::types::{Array, Int};
 use libbpf_rs::btf::{Btf, BtfType};
-use libbpf_rs::query::{
-    LinkTypeInfo, MapInfoIter, ProgInfoIter, ProgInfoQueryOptions, ProgramInfo,
-};
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::query::{MapInfoIter, ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, Object};
 use scx_preload_defaults::HOOKS;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bypass::Bypass;
 use crate::kernel_bypass::{self, LbInterval};
-use crate::object::MAP_PREFIX;
+use crate::object::{MAP_PREFIX, object_btf};
 use crate::{Error, Result, bpffs, btf};
 
 /// A hook of the loaded scheduler.
@@ -34,6 +33,83 @@ pub struct Hook {
     pub dfl: u64,
     /// Results that were out of range.
     pub bad: u64,
+}
+
+/// `SCX_EXIT_UNREG_BPF`: a BPF program has ended it.
+const EXIT_UNREG_BPF: u64 = 65;
+
+/// `PRELOAD_EXIT_GIVE_WAY`, its code if it was for another scheduler.
+const EXIT_GIVE_WAY: i64 = 0x6769_7665;
+
+/// Why our scheduler ended; all 0 while it runs, and before it runs first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Exit {
+    /// `enum scx_exit_kind`.
+    pub kind: u64,
+    /// The code that goes with it.
+    pub code: i64,
+}
+
+/// What the BPF side has noticed of other schedulers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Handover {
+    /// When one's ops table was made last, CLOCK_MONOTONIC, ns.
+    pub at: u64,
+    /// The process that did it; 0 when it has attached it, or could not.
+    pub pid: u32,
+    /// Somebody has pressed sysrq-S since the load.
+    pub sysrq: u64,
+    /// The name of that process.
+    #[serde(deserialize_with = "chars")]
+    pub comm: String,
+}
+
+fn chars<'de, D: Deserializer<'de>>(array: D) -> Result<String, D::Error> {
+    Vec::deserialize(array).map(|chars: Vec<i8>| btf::text(&chars))
+}
+
+/// What our scheduler leaves behind, for who comes back.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Traces {
+    /// Why it ended last.
+    pub exit: Exit,
+    /// Who else has been loading a scheduler since it was loaded.
+    pub handover: Handover,
+}
+
+impl Traces {
+    /// Those of a loaded object, attached or not.
+    pub fn of(object: &Object) -> Result<Self> {
+        let btf = object_btf(object)?;
+        let is_bss = |map: &libbpf_rs::Map<'_>| map.name().to_string_lossy().ends_with(".bss");
+        let Some(bss) = object.maps().find(is_bss) else {
+            return Ok(Self::default());
+        };
+        Ok(Self::from_section(&btf, &Section::of(&btf, "bss", &bss)?))
+    }
+
+    /// All 0 for an object from before there was such a thing.
+    fn from_section(btf: &Btf<'_>, bss: &Section<'_>) -> Self {
+        let value = |name| bss.value(btf, name);
+        Self {
+            exit: serde_json::from_value(value("preload_exit_info")).unwrap_or_default(),
+            handover: serde_json::from_value(value("preload_handover")).unwrap_or_default(),
+        }
+    }
+
+    /// For whom it has ended, as `NAME[PID]`, or has to end.
+    pub fn gave_way(&self) -> Option<String> {
+        let Handover { pid, comm, .. } = &self.handover;
+        let ended = (self.exit.kind, self.exit.code) == (EXIT_UNREG_BPF, EXIT_GIVE_WAY);
+        let name = (ended || self.is_loading()).then_some(comm)?;
+        Some(format!("{name}[{pid}]"))
+    }
+
+    /// Is somebody loading another scheduler?
+    pub fn is_loading(&self) -> bool {
+        let pid = self.handover.pid;
+        pid != 0 && Path::new(&format!("/proc/{pid}")).exists()
+    }
 }
 
 /// Our scheduler as the kernel holds it.
@@ -55,35 +131,30 @@ pub struct Live {
     pub variables: Map<String, Value>,
     /// What the load changed of the kernel's own bypass.
     pub kernel_bypass: LbInterval,
-    /// Kind and code of the exit, 0 while it runs. See `enum scx_exit_kind`.
-    pub exit: Value,
+    /// What there is to know when another scheduler has ended.
+    #[serde(flatten)]
+    pub traces: Traces,
     /// Verified instructions of each program.
     pub programs: BTreeMap<String, u32>,
 }
 
-/// Programs of the scheduler behind the pinned link, with the maps that they use.
+/// Programs of the scheduler whose ops table is pinned, with the maps that they use.
 struct Loaded {
     programs: Vec<ProgramInfo>,
     maps: BTreeSet<u32>,
 }
 
 impl Loaded {
-    /// None if nothing is pinned, or the link was detached.
+    /// None if nothing is pinned.
     fn find() -> Result<Option<Self>> {
         bpffs::require_root()?;
-        let Some(link) = bpffs::open_link()? else {
+        let Some(ops) = bpffs::open_ops()? else {
             return Ok(None);
         };
-        let info = link
+        let ops = ops
             .info()
-            .map_err(Error::libbpf(format!("cannot read {}", bpffs::LINK)))?;
-        let LinkTypeInfo::StructOps(ops) = info.info else {
-            return Ok(None);
-        };
-        // A link that was detached has no map any more.
-        let Some(ops) = MapInfoIter::default().find(|map| map.id == ops.map_id) else {
-            return Ok(None);
-        };
+            .map_err(Error::libbpf(format!("cannot read {}", bpffs::OPS)))?
+            .info;
         let options = ProgInfoQueryOptions::default()
             .include_map_ids(true)
             .include_func_info(true)
@@ -108,7 +179,7 @@ pub(crate) fn write_map(name: &str, value: u32) -> Result<()> {
 }
 
 impl Live {
-    /// Read the scheduler behind the pinned link; none if nothing is pinned.
+    /// Read the scheduler that is pinned, whether or not it runs; none if there is none.
     pub fn read() -> Result<Option<Self>> {
         let Some(loaded) = Loaded::find()? else {
             return Ok(None);
@@ -163,7 +234,7 @@ impl Live {
             settings,
             kernel_bypass,
             variables: bss.numbers(btf),
-            exit: bss.value(btf, "preload_exit_info"),
+            traces: Traces::from_section(btf, &bss),
             programs: programs
                 .iter()
                 .map(|p| (p.name.to_string_lossy().into_owned(), p.verified_insns))
@@ -216,12 +287,19 @@ struct Section<'btf> {
 
 impl<'btf> Section<'btf> {
     fn read(btf: &'btf Btf<'_>, maps: &BTreeSet<u32>, name: &str) -> Result<Self> {
-        let bytes = match open_map(maps, &format!("{MAP_PREFIX}.{name}"))? {
-            Some(map) => map
-                .lookup(&first_key(), MapFlags::ANY)
-                .map_err(Error::libbpf(format!("cannot read .{name}")))?,
-            None => None,
-        };
+        match open_map(maps, &format!("{MAP_PREFIX}.{name}"))? {
+            Some(map) => Self::of(btf, name, &map),
+            None => Ok(Self {
+                variables: Vec::new(),
+                bytes: Vec::new(),
+            }),
+        }
+    }
+
+    fn of(btf: &'btf Btf<'_>, name: &str, map: &impl MapCore) -> Result<Self> {
+        let bytes = map
+            .lookup(&first_key(), MapFlags::ANY)
+            .map_err(Error::libbpf(format!("cannot read .{name}")))?;
         Ok(Self {
             variables: btf::variables(btf, &format!(".{name}")),
             bytes: bytes.unwrap_or_default(),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Log to the journal when systemd has connected us to it, else to standard error.
+//! Log to the journal when systemd has connected us to it, or when what is written to
+//! standard error would be lost, else there.
 
 use std::fs;
 use std::io::Write;
@@ -7,15 +8,16 @@ use std::io::Write;
 use log::LevelFilter;
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
-/// Install the logger; `verbose` adds debug messages.
-pub fn install(verbose: bool) {
+/// Install the logger; `verbose` adds debug messages. Under `udev` the journal is taken if
+/// there is one.
+pub fn install(verbose: bool, udev: bool) {
     let level = if verbose {
         LevelFilter::Debug
     } else {
         LevelFilter::Info
     };
     log::set_max_level(level);
-    if connected_to_journal()
+    if (udev || connected_to_journal())
         && let Ok(journal) = JournalLog::new()
         && with_unit(journal.with_syslog_identifier("scx_preload".into()))
             .install()

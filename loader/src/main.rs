@@ -35,6 +35,8 @@ struct Cli {
 enum Command {
     Load(commands::load::Args),
     Unload(commands::unload::Args),
+    Resume(commands::resume::Args),
+    Run(commands::run::Args),
     Status(commands::status::Args),
     Bypass(commands::bypass::Args),
     Verify(commands::verify::Args),
@@ -47,13 +49,16 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::install(cli.verbose);
+    let udev = matches!(&cli.command, Command::Resume(args) if args.udev);
+    logging::install(cli.verbose, udev);
     libbpf_log::install();
 
     let done = |()| ExitCode::SUCCESS;
     let result = match &cli.command {
         Command::Load(args) => commands::load::run(args),
         Command::Unload(args) => commands::unload::run(args).map(done),
+        Command::Resume(args) => commands::resume::run(args).map(done),
+        Command::Run(args) => commands::run::run(args),
         Command::Status(args) => commands::status::run(args).map(done),
         Command::Bypass(args) => commands::bypass::run(args).map(done),
         Command::Verify(args) => commands::verify::run(args).map(done),

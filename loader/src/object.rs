@@ -3,10 +3,11 @@
 
 use libbpf_rs::btf::types::{Composite, MemberAttr};
 use libbpf_rs::btf::{Btf, BtfType};
-use libbpf_rs::{AsRawLibbpf, MapType, Object, ObjectBuilder, OpenObject};
+use libbpf_rs::{AsRawLibbpf, MapType, Object, ObjectBuilder, OpenObject, libbpf_sys};
 use scx_preload_defaults::HOOKS;
 
 use crate::elf::{Binding, BpfObject};
+use crate::scheduler::BESIDE;
 use crate::{Error, Result, btf, kernel_bypass, libbpf_log};
 
 /// Name that the kernel shows for our maps: `preload.bss`, `preload.rodata`.
@@ -51,6 +52,9 @@ pub struct Setting {
 /// What libbpf says of a callback that the kernel's ops table has no member for.
 const UNKNOWN_MEMBER: &str = "Cannot find member ";
 
+/// What it says of a program for a kernel function that there is not.
+const UNKNOWN_FUNCTION: &str = "failed to find kernel BTF type ID of ";
+
 /// Open `source`, check its contract, and apply `settings`.
 pub fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
     let elf = BpfObject::parse(&source.name, &source.bytes)?;
@@ -86,9 +90,15 @@ pub fn load(source: &Source, settings: &[Setting]) -> Result<Object> {
     let mut log = libbpf_log::take();
     // Finding them means to go through all of the kernel's types, which libbpf does
     // for itself: only if it says that there are some.
-    if result.is_err() && log.contains(UNKNOWN_MEMBER) {
+    let (member, function) = (log.contains(UNKNOWN_MEMBER), log.contains(UNKNOWN_FUNCTION));
+    if result.is_err() && (member || function) {
         let mut opened = open(source, settings)?;
-        drop_unknown_callbacks(&mut opened)?;
+        if member {
+            drop_unknown_callbacks(&mut opened)?;
+        }
+        if function {
+            drop_beside(&mut opened);
+        }
         libbpf_log::take();
         result = opened.load();
         log = libbpf_log::take();
@@ -106,13 +116,15 @@ fn refused(source: &Source, what: &str, err: libbpf_rs::Error, log: String) -> E
 }
 
 /// The object's BTF, whose section offsets libbpf has filled in.
-pub fn object_btf(object: &OpenObject) -> Result<Btf<'_>> {
+pub fn object_btf(
+    object: &impl AsRawLibbpf<LibbpfType = libbpf_sys::bpf_object>,
+) -> Result<Btf<'_>> {
     // SAFETY: the pointer is that of a live object, which the result borrows.
     let raw = unsafe { object.as_libbpf_object().as_ref() };
     Btf::from_bpf_object(raw)
         .map_err(Error::libbpf("cannot read the object's BTF"))?
         .ok_or_else(|| Error::Object {
-            name: object_name(object),
+            name: MAP_PREFIX.into(),
             reason: "it has no BTF; compile it with -g".into(),
         })
 }
@@ -200,6 +212,19 @@ fn write_rodata(object: &mut OpenObject, writes: &[(usize, Vec<u8>)]) {
             if let Some(place) = rodata.get_mut(*offset..offset + bytes.len()) {
                 place.copy_from_slice(bytes);
             }
+        }
+    }
+}
+
+/// The scheduler does without what notices others where the kernel's functions differ.
+fn drop_beside(object: &mut OpenObject) {
+    for mut program in object.progs_mut() {
+        if BESIDE.iter().any(|(name, _)| program.name() == *name) {
+            log::warn!(
+                "leaving out {}(): this kernel lacks its function",
+                program.name().display()
+            );
+            program.set_autoload(false);
         }
     }
 }

@@ -3,69 +3,152 @@
 //!
 //! The order is load → attach → confirm → pin. Until the last step the link
 //! lives in this process only, so that dying anywhere before leaves nothing but the
-//! interval of [`crate::kernel_bypass`].
+//! interval of [`crate::kernel_bypass`]. The pins appear all at once, but for that of the
+//! link: who dies before it ends the scheduler, and leaves what is pinned to
+//! [`crate::resume`], as if another one had ended.
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::thread::sleep;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
+use libbpf_rs::query::MapInfoIter;
 use libbpf_rs::{Link, MapCore, MapMut, MapType, Object};
 use nix::fcntl::OFlag;
 
+use crate::attach::{attach, make_ready};
 use crate::bpffs::{self, PinDir};
 use crate::kernel::{self, SchedExt};
 use crate::kernel_bypass::LbInterval;
+use crate::live::Traces;
 use crate::object::{self, Setting, Source};
 use crate::{Error, Result, libbpf_log};
 
 /// Name of our ops, as in `/sys/kernel/sched_ext/root/ops`.
 pub const OPS: &str = "preload";
 
-/// The map with the timer that watches overrides.
+/// Name of the map with our ops table. The BPF side does not give way to it.
+const OPS_MAP: &str = "preload_ops";
+
+/// The map with the timer that watches overrides. It stops when user space holds the
+/// map no more.
 const WATCH: &str = "preload_watch";
+
+/// Programs beside the scheduler, with the names of their pins: they notice other
+/// schedulers, and a person who wants none. None is of use without those before it.
+pub(crate) const BESIDE: [(&str, &str); 5] = [
+    ("preload_sysrq", "sysrq"),
+    ("preload_gave_way", "gave_way"),
+    ("preload_give_way", "give_way"),
+    ("preload_left", "left"),
+    ("preload_wait", "wait"),
+];
 
 /// Enabling walks every task, disabling too: both take a moment under load. Less
 /// than the unit's TimeoutStartSec=, so that it is we who say what happened.
-const STATE_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const STATE_LIMIT: Duration = Duration::from_secs(10);
 
-/// An `init_task` or a first decision that goes wrong shows only after attach.
-const SETTLE: Duration = Duration::from_millis(100);
+/// When a load is to attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Now, or fail.
+    Now,
+    /// Now, or when the scheduler that runs has ended.
+    Free,
+    /// When another scheduler has ended, or [`resume`] is asked for.
+    Asked,
+}
 
-/// Load `source`, make it the scheduler, and pin it. Succeeds only if the kernel
-/// still says so a moment later.
-pub fn load(source: &Source, settings: &[Setting]) -> Result<()> {
+/// What a load came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loaded {
+    /// The kernel runs it.
+    Attached,
+    /// It is pinned, to be attached later, for this reason.
+    StandsBy(String),
+}
+
+/// Load `source`, pin it, and make it the scheduler if it is time. Attaching succeeds
+/// only if the kernel still says so a moment later. On failure nothing is left, but what
+/// was loaded before and is not attached.
+pub fn load(source: &Source, settings: &[Setting], when: When) -> Result<Loaded> {
     kernel::check()?;
     let pins = PinDir::lock()?;
-    refuse_if_busy()?;
+    let loaded = load_locked(&pins, source, settings, when)?;
+    pins.forget()?;
+    Ok(loaded)
+}
+
+/// The same for who has the lock already. What was before is not forgotten.
+pub(crate) fn load_locked(
+    pins: &PinDir,
+    source: &Source,
+    settings: &[Setting],
+    when: When,
+) -> Result<Loaded> {
+    let other = who_runs(when)?;
     LbInterval::of_loaded().restore();
-    pins.unpin()?;
 
     // Attaching bypasses, too.
     let interval = LbInterval::shorten(source);
-    let started = start(source, &[settings, &interval.settings()].concat());
+    let settings = [settings, &interval.settings()].concat();
+    let started = start(pins, source, &settings, when, other);
     if started.is_err() {
         interval.restore();
     }
     started
 }
 
-fn start(source: &Source, settings: &[Setting]) -> Result<()> {
+fn start(
+    pins: &PinDir,
+    source: &Source,
+    settings: &[Setting],
+    when: When,
+    other: Option<String>,
+) -> Result<Loaded> {
     let mut loaded = object::load(source, settings)?;
+    make_ready(&mut ops(source, &mut loaded)?)?;
+    let mut beside = attach_beside(source, &mut loaded)?;
+    let mut replace = |loaded: &mut Object| {
+        libbpf_log::take();
+        pins.replace(|dir| pin(dir, source, loaded, &mut beside))
+    };
+
+    let stand_by = match (&other, when) {
+        (Some(other), _) => Some(format!("{other} runs, until that has ended")),
+        (None, When::Asked) => Some("until `scx_preload resume`, or another one has ended".into()),
+        (None, _) => None,
+    };
+    if let Some(why) = stand_by {
+        replace(&mut loaded)?;
+        return Ok(Loaded::StandsBy(why));
+    }
+
     let log_start = KernelLog::open();
-    let mut link = attach(source, &mut loaded)?;
-    if let Err(state) = confirm()? {
-        drop(link);
-        return Err(stopped(source, &state, log_start));
+    wait_for_others(&ops(source, &mut loaded)?)?;
+    let attached = attach(ops(source, &mut loaded)?.as_fd())?;
+    match (attached, Traces::of(&loaded)?.gave_way()) {
+        (Ok(link), None) => {
+            replace(&mut loaded)?;
+            link.pin(bpffs::LINK)?;
+            Ok(Loaded::Attached)
+        }
+        (_, Some(who)) if when == When::Free => {
+            replace(&mut loaded)?;
+            Ok(Loaded::StandsBy(format!("{who} is loading another one")))
+        }
+        (attached, why) => {
+            drop(attached);
+            let state = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
+            Err(match (why, &state.ops) {
+                (Some(who), _) => Error::Busy(format!("{who} is loading another scheduler")),
+                (None, Some(name)) if name != OPS => other_runs(name),
+                _ => stopped(source, &state, log_start),
+            })
+        }
     }
-    libbpf_log::take();
-    for mut map in loaded.maps_mut().filter(|map| map.name() == WATCH) {
-        map.pin(bpffs::WATCH)
-            .map_err(Error::libbpf(format!("cannot pin {}", bpffs::WATCH)))?;
-    }
-    link.pin(bpffs::LINK)
-        .map_err(Error::libbpf(format!("cannot pin {}", bpffs::LINK)))
 }
 
 /// Load `source` into the kernel without making it the scheduler.
@@ -75,24 +158,20 @@ pub fn verify(source: &Source, settings: &[Setting]) -> Result<Object> {
     object::load(source, settings)
 }
 
-/// Detach our scheduler and remove its pin. Tells whether it was still the
+/// Detach our scheduler and remove its pins. Tells whether it was still the
 /// kernel's scheduler.
 pub fn unload() -> Result<bool> {
     let before = SchedExt::read()?;
     let pins = PinDir::lock_existing()?.ok_or(Error::NotLoaded)?;
-    let link = bpffs::open_link()?.ok_or(Error::NotLoaded)?;
-    let ran = before.runs(OPS);
-    // Once detached, it cannot be asked.
-    let interval = LbInterval::of_loaded();
-    if ran {
-        link.detach()
-            .map_err(Error::libbpf("cannot detach the scheduler"))?;
+    if bpffs::open_ops()?.is_none() {
+        return Err(Error::NotLoaded);
     }
-    drop(link);
+    let ran = before.runs(OPS);
+    // Once it is gone, it cannot be asked.
+    let interval = LbInterval::of_loaded();
+    let after = detach(ran)?;
     pins.unpin()?;
-    let after = SchedExt::wait(STATE_LIMIT, |now| {
-        !now.runs(OPS) && now.state != "disabling"
-    })?;
+    pins.forget()?;
     interval.restore();
     if after.runs(OPS) {
         return Err(Error::Busy(format!(
@@ -104,48 +183,122 @@ pub fn unload() -> Result<bool> {
     Ok(ran)
 }
 
-fn refuse_if_busy() -> Result<()> {
-    let now = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
-    if now.state == "disabled" {
-        return Ok(());
+/// End our scheduler if it `runs`, and wait until the kernel is done with it.
+pub fn detach(runs: bool) -> Result<SchedExt> {
+    if let Some(link) = bpffs::open_link()?.filter(|_| runs) {
+        link.detach()
+            .map_err(Error::libbpf("cannot detach the scheduler"))?;
     }
-    Err(Error::Busy(match now.ops.as_deref() {
-        Some(OPS) => "scx_preload is loaded already; run `scx_preload unload` first".into(),
-        Some(other) => {
-            format!("the scheduler {other} is running; stop it first, there can be one at a time")
-        }
-        None => format!("the kernel is {} another scheduler", now.state),
-    }))
+    SchedExt::wait(STATE_LIMIT, |now| {
+        !now.runs(OPS) && now.state != "disabling"
+    })
 }
 
-fn attach(source: &Source, object: &mut Object) -> Result<Link> {
-    let mut ops: Vec<MapMut<'_>> = object
+/// The name of the scheduler that runs, if it is another one and that is no reason to
+/// fail.
+fn who_runs(when: When) -> Result<Option<String>> {
+    let now = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
+    match now.ops.as_deref() {
+        _ if now.state == "disabled" => Ok(None),
+        Some(OPS) => Err(Error::AlreadyLoaded),
+        Some(other) if when == When::Now => Err(other_runs(other)),
+        other => Ok(Some(other.unwrap_or("another one").into())),
+    }
+}
+
+fn other_runs(name: &str) -> Error {
+    Error::Busy(format!(
+        "the scheduler {name} is running, and there can be one at a time; stop it first, or load with --standby to follow it"
+    ))
+}
+
+fn ops<'obj>(source: &Source, object: &'obj mut Object) -> Result<MapMut<'obj>> {
+    let mut all: Vec<MapMut<'_>> = object
         .maps_mut()
         .filter(|map| map.map_type() == MapType::StructOps)
         .collect();
-    let [ops] = ops.as_mut_slice() else {
-        return Err(Error::Object {
+    match (all.pop(), all.len()) {
+        (Some(ops), 0) => Ok(ops),
+        (_, others) => Err(Error::Object {
             name: source.name.clone(),
-            reason: format!("it has {} ops tables and not one", ops.len()),
-        });
-    };
-    ops.attach_struct_ops()
-        .map_err(Error::libbpf(format!("cannot attach {}", source.name)))
+            reason: format!("it has {} ops tables and not one", others + 1),
+        }),
+    }
 }
 
-/// A link proves nothing: look at the state until it is settled, and again.
-fn confirm() -> Result<std::result::Result<(), SchedExt>> {
-    let first = SchedExt::wait(STATE_LIMIT, |now| now.runs(OPS) || now.state == "disabled")?;
-    if !first.runs(OPS) {
-        return Ok(Err(first));
+/// Attach what notices other schedulers. Without it nobody can start one beside ours,
+/// which is no reason to do without ours.
+fn attach_beside(source: &Source, object: &mut Object) -> Result<Vec<(&'static str, Link)>> {
+    let mut links = Vec::new();
+    for (program, pin) in BESIDE {
+        let Some(found) = object.progs_mut().find(|prog| prog.name() == program) else {
+            log::debug!("{} has no {program}()", source.name);
+            break;
+        };
+        let ops = object
+            .maps()
+            .find(|map| map.map_type() == MapType::StructOps);
+        // Otherwise scx_bpf_exit() would end whatever scheduler there is.
+        let attached = match ops {
+            Some(ops) => found.assoc_struct_ops(&ops).and_then(|()| found.attach()),
+            None => continue,
+        };
+        match attached {
+            Ok(link) => links.push((pin, link)),
+            Err(err) => {
+                log::warn!("other schedulers may find ours in their way: {program}(): {err:#}");
+                break;
+            }
+        }
     }
-    sleep(SETTLE);
-    let second = SchedExt::read()?;
-    Ok(if second.runs(OPS) {
-        Ok(())
-    } else {
-        Err(second)
-    })
+    Ok(links)
+}
+
+/// Pin all but the link of the scheduler into `dir`.
+fn pin(
+    dir: &Path,
+    source: &Source,
+    loaded: &mut Object,
+    beside: &mut [(&'static str, Link)],
+) -> Result<()> {
+    let failed = |name: &str| Error::libbpf(format!("cannot pin {name} of {}", source.name));
+    for (name, link) in beside {
+        link.pin(dir.join(*name)).map_err(failed(name))?;
+    }
+    for mut map in loaded.maps_mut() {
+        let name = match map.map_type() {
+            MapType::StructOps => "ops",
+            _ if map.name() == WATCH => "watch",
+            _ => continue,
+        };
+        map.pin(dir.join(name)).map_err(failed(name))?;
+    }
+    Ok(())
+}
+
+/// Wait for who has made an ops table before ours could notice: it will be attached
+/// soon, unless it was made for something else.
+fn wait_for_others(ops: &MapMut<'_>) -> Result<()> {
+    // Needs CAP_SYS_ADMIN, which the unit has not: at boot nobody is that early.
+    let Ok(ours) = ops.info() else { return Ok(()) };
+    let ours = ours.info;
+    let others = || {
+        MapInfoIter::default().any(|map| {
+            map.ty == MapType::StructOps
+                && map.btf_vmlinux_value_type_id == ours.btf_vmlinux_value_type_id
+                && map.name != OPS_MAP
+        })
+    };
+    let start = Instant::now();
+    let mut said = false;
+    while start.elapsed() < STATE_LIMIT && SchedExt::read()?.state == "disabled" && others() {
+        if !said {
+            log::info!("waiting for a scheduler that somebody else is loading");
+        }
+        said = true;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn stopped(source: &Source, state: &SchedExt, log: Option<KernelLog>) -> Error {

@@ -321,8 +321,9 @@ u32 dfl_cpu_perf(s32 cpu, u32 util);
 /**
  * hook_init() - prepare an override's own data
  *
- * When: from ops.init(), once, after topology and queues are there and before
- * any task is scheduled; may sleep.
+ * When: from ops.init(), after topology and queues are there and before any task
+ * is scheduled; may sleep. Once a load, and again with what data there is whenever
+ * the scheduler comes back after another one: what exists then is no error.
  * May call: scx_bpf_create_dsq().
  * Returns: 0, or a negative errno, which refuses the load and is shown to the
  * user.

@@ -26,6 +26,9 @@
 #define PRELOAD_TASK_QUEUED bpf_core_enum_value(enum scx_ent_flags, SCX_TASK_QUEUED)
 
 /* Macros, which BTF and so vmlinux.h cannot carry. */
+#ifndef EBUSY
+#define EBUSY 16
+#endif
 #ifndef EEXIST
 #define EEXIST 17
 #endif

@@ -11,6 +11,7 @@ use scx_preload::cmdline::Wish;
 use scx_preload::dropins::DropIns;
 use scx_preload::live::Live;
 use scx_preload::object::{Setting, Source};
+use scx_preload::scheduler::{Loaded, When};
 use scx_preload::{Error, bpffs, dropins, kernel, scheduler};
 
 /// An administrator's own scheduler, for the boot.
@@ -41,17 +42,22 @@ pub struct Args {
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<Setting>,
 
-    /// Behave as a boot wants it: obey scx_preload.mode=off and rd.scx_preload=0
-    /// on the kernel command line, take /etc/scx_preload/scheduler.bpf.o if
-    /// there is one and else the drop-ins, leave out what is broken of them or
-    /// take the built-in defaults, and call it no failure if this kernel cannot
-    /// or another scheduler is there
+    /// Do not attach the scheduler before another one has ended, or before
+    /// `scx_preload resume`
+    #[arg(long)]
+    standby: bool,
+
+    /// Behave as a boot wants it: obey scx_preload.mode=off, scx_preload.mode=standby
+    /// and rd.scx_preload=0 on the kernel command line, take
+    /// /etc/scx_preload/scheduler.bpf.o if there is one and else the drop-ins,
+    /// leave out what is broken of them or take the built-in defaults, stand by if
+    /// another scheduler is there, and call it no failure if this kernel cannot
     #[arg(long)]
     boot: bool,
 
     /// With --boot: load nothing, but exit with 1 if the kernel command line
     /// wants us to leave the initramfs alone
-    #[arg(long, requires = "boot", conflicts_with_all = ["object", "defaults", "settings"])]
+    #[arg(long, requires = "boot", conflicts_with_all = ["object", "defaults", "settings", "standby"])]
     check: bool,
 }
 
@@ -84,24 +90,34 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.boot {
         return boot(args);
     }
+    let how = &How {
+        settings: &args.settings,
+        when: if args.standby { When::Asked } else { When::Now },
+    };
     match &args.object {
-        Some(path) => load(&read(path)?, &args.settings)?,
-        None if args.defaults => load(&defaults(), &args.settings)?,
-        None => load_drop_ins(&args.settings)?,
+        Some(path) => load(&read(path)?, how)?,
+        None if args.defaults => load(&defaults(), how)?,
+        None => load_drop_ins(how)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is the same for each object that is tried.
+struct How<'a> {
+    settings: &'a [Setting],
+    when: When,
+}
+
 /// All drop-ins or an error that names the broken one.
-fn load_drop_ins(settings: &[Setting]) -> anyhow::Result<()> {
+fn load_drop_ins(how: &How<'_>) -> anyhow::Result<()> {
     // Where nothing can be loaded, no drop-in is the reason.
     kernel::check()?;
     let (drop_ins, left_out) = DropIns::read(Path::new("/"))?;
     super::refuse(left_out)?;
     if drop_ins.overrides().is_empty() {
-        return Ok(load(&defaults(), settings)?);
+        return Ok(load(&defaults(), how)?);
     }
-    let Err(err) = load(&drop_ins.source(), settings) else {
+    let Err(err) = load(&drop_ins.source(), how) else {
         return Ok(());
     };
     if !at_fault(&err) {
@@ -115,13 +131,22 @@ fn load_drop_ins(settings: &[Setting]) -> anyhow::Result<()> {
 fn at_fault(err: &Error) -> bool {
     !matches!(
         err,
-        Error::Unsupported(_) | Error::Busy(_) | Error::NotRoot(_)
+        Error::Unsupported(_) | Error::Busy(_) | Error::AlreadyLoaded | Error::NotRoot(_)
     )
 }
 
-fn load(source: &Source, settings: &[Setting]) -> scx_preload::Result<()> {
-    scheduler::load(source, settings)?;
-    log::info!("attached {}, pinned in {}", source.name, bpffs::DIR);
+fn load(source: &Source, how: &How<'_>) -> scx_preload::Result<()> {
+    match scheduler::load(source, how.settings, how.when)? {
+        Loaded::Attached => log::info!("attached {}, pinned in {}", source.name, bpffs::LOADED),
+        Loaded::StandsBy(why) => {
+            log::info!(
+                "{} stands by, pinned in {}: {why}",
+                source.name,
+                bpffs::LOADED
+            );
+            return Ok(());
+        }
+    }
     // Without overrides there is nothing to bypass, and a boot need not look.
     if source.bytes != scx_preload_defaults::OBJECT {
         let bypass = Live::read()?.and_then(|live| live.bypass);
@@ -146,13 +171,25 @@ fn boot(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
+    let how = &How {
+        settings: &args.settings,
+        when: if args.standby || wish == Wish::Standby {
+            When::Asked
+        } else {
+            When::Free
+        },
+    };
     let result = if args.defaults {
-        load(&defaults(), &args.settings)
+        load(&defaults(), how)
     } else {
-        boot_object(args)
+        boot_object(args, how)
     };
     Ok(match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(err @ Error::AlreadyLoaded) => {
+            log::info!("{err}");
+            ExitCode::SUCCESS
+        }
         Err(err @ (Error::Unsupported(_) | Error::Busy(_))) => {
             log::warn!("not loaded: {err}");
             ExitCode::SUCCESS
@@ -165,46 +202,47 @@ fn boot(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn boot_object(args: &Args) -> scx_preload::Result<()> {
+fn boot_object(args: &Args, how: &How<'_>) -> scx_preload::Result<()> {
     let own = args.object.clone().unwrap_or_else(|| BOOT_OBJECT.into());
     // In most boots there is no note.
     let note = fs::read_to_string(dropins::note(&own)).unwrap_or_default();
     note.lines().for_each(|line| log::warn!("{line}"));
     // A dangling link is an object that is missing, and worth a line.
     if args.object.is_none() && !own.is_symlink() && !own.exists() {
-        return boot_drop_ins(&args.settings);
+        return boot_drop_ins(how);
     }
     read(&own)
-        .and_then(|source| load(&source, &args.settings))
-        .or_else(fall_back)
+        .and_then(|source| load(&source, how))
+        .or_else(|err| fall_back(err, how))
 }
 
-fn fall_back(err: Error) -> scx_preload::Result<()> {
+fn fall_back(err: Error, how: &How<'_>) -> scx_preload::Result<()> {
     if !at_fault(&err) {
         return Err(err);
     }
     log::warn!("{err}; falling back to the built-in defaults");
-    load(&defaults(), &[])
+    let settings = &[];
+    load(&defaults(), &How { settings, ..*how })
 }
 
 /// As many drop-ins as work together.
-fn boot_drop_ins(settings: &[Setting]) -> scx_preload::Result<()> {
+fn boot_drop_ins(how: &How<'_>) -> scx_preload::Result<()> {
     let (mut drop_ins, left_out) = match DropIns::read(Path::new("/")) {
         Ok(read) => read,
-        Err(err) => return fall_back(err),
+        Err(err) => return fall_back(err, how),
     };
     super::warn_of(&left_out);
     loop {
         if drop_ins.overrides().is_empty() {
-            return load(&defaults(), settings);
+            return load(&defaults(), how);
         }
-        let err = match load(&drop_ins.source(), settings) {
+        let err = match load(&drop_ins.source(), how) {
             Err(err) if at_fault(&err) => err,
             result => return result,
         };
         let (kept, left_out) = drop_ins.verified();
         if left_out.is_empty() {
-            return fall_back(err);
+            return fall_back(err, how);
         }
         super::warn_of(&left_out);
         drop_ins = kept;

@@ -15,6 +15,8 @@ pub mod hooks;
 pub mod link;
 pub mod load;
 pub mod new;
+pub mod resume;
+pub mod run;
 pub mod status;
 pub mod unload;
 pub mod verify;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use scx_preload::bypass::Bypass;
 use scx_preload::kernel::SchedExt;
 use scx_preload::live::Live;
-use scx_preload::{bpffs, scheduler};
+use scx_preload::{bpffs, resume, scheduler};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -28,6 +28,8 @@ struct Status {
     /// The kernel runs our scheduler.
     ours: bool,
     pins: Vec<String>,
+    /// What is loaded is not attached, for this reason.
+    stands_by: Option<String>,
     #[serde(flatten)]
     live: Option<Live>,
 }
@@ -35,8 +37,14 @@ struct Status {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let kernel = SchedExt::read()?;
     let live = Live::read()?;
+    let ours = kernel.runs(scheduler::OPS) && live.is_some();
+    let stands_by = match &live {
+        Some(live) if !ours => Some(resume::stands_by(&kernel, &live.traces)?),
+        _ => None,
+    };
     let status = Status {
-        ours: kernel.runs(scheduler::OPS) && live.is_some(),
+        ours,
+        stands_by,
         pins: bpffs::pins(),
         kernel,
         live,
@@ -61,6 +69,9 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     writeln!(out, "scheduler   {ops}{whose}")?;
     writeln!(out, "enabled     {} times since boot", kernel.enable_seq)?;
     writeln!(out, "pins        {}", none_if_empty(status.pins.join(" ")))?;
+    if let Some(why) = &status.stands_by {
+        writeln!(out, "stands by   {why}")?;
+    }
     let Some(live) = &status.live else {
         return Ok(out);
     };
@@ -86,11 +97,11 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     for (llc, cpus) in llc_cpus(&live.topology) {
         writeln!(out, "  LLC {llc:<4}  CPUs {cpus}")?;
     }
-    if live.exit["kind"].as_u64().unwrap_or(0) != 0 {
+    if live.traces.exit.kind != 0 {
         writeln!(
             out,
             "ended       kind {}, code {}; dmesg has the reason",
-            live.exit["kind"], live.exit["code"]
+            live.traces.exit.kind, live.traces.exit.code
         )?;
     }
 

@@ -1,28 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `other OBJECT [PIN]`: somebody else's sched_ext scheduler, attached as long as
 //! this runs, as those of the sched_ext project are, or, given a path, as long as
-//! it is pinned there.
+//! it is pinned there. `other --after SECONDS OBJECT` thinks that long between load and
+//! attach. An object without a scheduler has a program to be run once.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::{Enum, Enum64};
-use libbpf_rs::{MapCore, MapType, ObjectBuilder, OpenObject};
+use libbpf_rs::{MapCore, MapType, ObjectBuilder, OpenObject, ProgramInput};
 use scx_preload::btf::variables;
 use scx_preload::object::{Setting, object_btf, set_rodata};
 
 fn main() -> Result<()> {
-    let mut args = std::env::args().skip(1);
-    let path = args.next().context("usage: other OBJECT [PIN]")?;
+    let mut args = std::env::args().skip(1).peekable();
+    let usage = "usage: other [--after SECONDS] OBJECT [PIN]";
+    let mut pause = Duration::ZERO;
+    if args.next_if_eq("--after").is_some() {
+        pause = Duration::from_secs(args.next().context(usage)?.parse()?);
+    }
+    let path = args.next().context(usage)?;
     let mut object = ObjectBuilder::default().open_file(path)?;
     fill_in_enumerators(&mut object)?;
     let mut object = object.load()?;
-    let mut ops = object
-        .maps_mut()
-        .find(|map| map.map_type() == MapType::StructOps)
-        .context("no ops table")?;
+    let mut maps = object.maps_mut();
+    let Some(mut ops) = maps.find(|map| map.map_type() == MapType::StructOps) else {
+        drop(maps);
+        let program = object.progs_mut().next().context("an empty object")?;
+        program.test_run(ProgramInput::default())?;
+        return Ok(());
+    };
+    sleep(pause);
     let mut link = ops.attach_struct_ops()?;
     if let Some(path) = args.next() {
         return Ok(link.pin(path)?);

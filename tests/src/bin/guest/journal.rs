@@ -16,8 +16,8 @@ pub struct Entry {
     from_pid1: bool,
 }
 
-/// systemd's entries of this boot and those that `journalctl -u scx_preload`
-/// finds.
+/// systemd's entries of this boot, those that `journalctl -u scx_preload` finds, and
+/// those of our program under udev.
 pub fn read() -> Result<Vec<Entry>> {
     let args = ["--boot", "--no-pager", "--output=json"];
     let pid1 = ["_PID=1", "+"];
@@ -26,6 +26,8 @@ pub fn read() -> Result<Vec<Entry>> {
         "+",
         "_UID=0",
         "OBJECT_SYSTEMD_UNIT=scx_preload.service",
+        "+",
+        "SYSLOG_IDENTIFIER=scx_preload",
     ];
     let text = run_ok("journalctl", &[&args[..], &pid1, &ours].concat())?;
     text.lines().map(entry).collect()

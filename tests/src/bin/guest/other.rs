@@ -13,6 +13,9 @@ use scx_preload_tests::bench::{PEERS_FILE, Peer};
 use crate::preload::OBJECTS;
 use crate::sys::{enable_seq, poll, scx_ops, scx_state, wait_for};
 
+/// Of the fixtures.
+pub const PROGRAM: &str = "/usr/bin/other";
+
 /// lavd takes the verifier a million instructions, and CPUs are emulated.
 const START_LIMIT: Duration = Duration::from_secs(100);
 
@@ -35,7 +38,20 @@ impl Other {
     /// That of the fixtures.
     pub fn fixture() -> Result<Self> {
         let object = format!("{OBJECTS}/other.bpf.o");
-        Self::start("other", &["/usr/bin/other".into(), object])
+        Self::start("other", &[PROGRAM.into(), object])
+    }
+
+    /// The same, but it attaches only some time after it has loaded, and that is not waited
+    /// for.
+    pub fn loading(seconds: u32) -> Result<Self> {
+        let seconds = seconds.to_string();
+        let object = format!("{OBJECTS}/other.bpf.o");
+        let child = Command::new(PROGRAM)
+            .args(["--after", &seconds, &object])
+            .spawn();
+        Ok(Self(
+            child.with_context(|| format!("cannot start {PROGRAM}"))?,
+        ))
     }
 
     /// A program whose scheduler's name starts with `ops`.

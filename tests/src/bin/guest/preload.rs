@@ -6,13 +6,17 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::other;
 use crate::sys::{SCX_PRELOAD, run, run_ok, scx_state};
 
 /// Where the overrides and fixtures are.
 pub const OBJECTS: &str = "/objects";
 
 /// The pin that keeps the scheduler attached.
-pub const PIN: &str = "/sys/fs/bpf/scx_preload/link";
+pub const PIN: &str = "/sys/fs/bpf/scx_preload/loaded/link";
+
+/// All pins of what is loaded.
+const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
 
 /// The path of an override or fixture.
 pub fn object(name: &str) -> String {
@@ -40,7 +44,7 @@ pub fn refused(args: &[&str], code: i32, words: &[&str]) -> Result<()> {
 
 pub fn disabled_and_unpinned() -> Result<()> {
     ensure!(scx_state()? == "disabled", "{}", scx_state()?);
-    ensure!(!fs::exists(PIN)?, "{PIN} is still there");
+    ensure!(!fs::exists(LOADED)?, "{LOADED} is still there");
     Ok(())
 }
 
@@ -98,10 +102,15 @@ pub fn is_fine(hooks: &[&str]) -> Result<()> {
 
 /// Whatever is loaded of ours, if anything.
 pub fn unload_any() -> Result<()> {
-    if fs::exists(PIN)? {
+    if fs::exists(LOADED)? {
         unload()?;
     }
     Ok(())
+}
+
+/// Makes the kernel end the scheduler that runs, whichever it is, as for an error.
+pub fn eject() -> Result<()> {
+    run_ok(other::PROGRAM, &[&object("eject")]).map(drop)
 }
 
 pub fn unload() -> Result<()> {

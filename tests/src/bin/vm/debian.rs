@@ -38,6 +38,14 @@ ExecStart=/opt/guest --run
 WantedBy=multi-user.target
 ";
 
+/// Somebody else's scheduler, as a service that nobody has enabled.
+const OTHER_UNIT: &str = "\
+[Unit]
+Description=Another CPU scheduler
+[Service]
+ExecStart=/usr/bin/other /objects/other.bpf.o
+";
+
 /// The override of the demo and of the boot tests, one of overrides/.
 const OVERRIDE: &str = "stay_on_core";
 
@@ -163,8 +171,18 @@ fn install(dir: &Path) -> Result<()> {
     let unit = dir.join("etc/systemd/system/scx_preload_test.service");
     fs::create_dir_all(unit.parent().context("a unit without a directory")?)?;
     fs::write(&unit, TEST_UNIT).with_context(|| format!("cannot write {}", unit.display()))?;
-    fs::create_dir_all(dir.join("opt"))?;
-    fs::copy(programs::find("guest")?, dir.join("opt/guest")).context("cannot copy the guest")?;
+    let other = unit.with_file_name("other_scheduler.service");
+    fs::write(&other, OTHER_UNIT).with_context(|| format!("cannot write {}", other.display()))?;
+    for (from, to) in [
+        (programs::find("guest")?, "opt/guest"),
+        (programs::find("other")?, "usr/bin/other"),
+        (programs::object("other")?, "objects/other.bpf.o"),
+        (programs::object("eject")?, "objects/eject.bpf.o"),
+    ] {
+        let to = dir.join(to);
+        fs::create_dir_all(to.parent().context("a file without a directory")?)?;
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
     Ok(())
 }
 

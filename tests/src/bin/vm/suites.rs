@@ -156,7 +156,11 @@ pub const BOOTS: &[Boot] = &[
         Which::Newest,
         &["smoke", "loader", "dropins", "hooks"],
     ),
-    tiny("newest_bypass", Which::Newest, &["bypass", "kernel_bypass"]),
+    tiny(
+        "newest_bypass",
+        Which::Newest,
+        &["bypass", "kernel_bypass", "coexist"],
+    ),
     tiny(
         "newest_sched",
         Which::Newest,
@@ -171,7 +175,7 @@ pub const BOOTS: &[Boot] = &[
     tiny(
         "other",
         Which::Other,
-        &["smoke", "loader", "hooks", "bypass", "hotplug"],
+        &["smoke", "loader", "coexist", "hooks", "bypass", "hotplug"],
     ),
     shaped("one_cpu", Shape::new("1")),
     shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),
@@ -217,6 +221,7 @@ pub const BOOTS: &[Boot] = &[
         &["boot_fallback"],
     ),
     drill("other_first", drills::other_first, &["boot_other_first"]),
+    debian("standby", "scx_preload.mode=standby", &["boot_standby"]),
     Boot {
         vm: Vm::Override,
         ..debian("override", "", &["boot_override"])

@@ -5,17 +5,28 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::Test;
+use crate::hog::{Hog, Kind};
 use crate::journal;
-use crate::sys::{SCX_PRELOAD, read, run, run_ok, scx_ops, scx_state};
+use crate::other::Other;
+use crate::preload::eject;
+use crate::sys::{SCX_PRELOAD, enable_seq, poll, read, run, run_ok, scx_ops, scx_state, wait_for};
 use crate::tests;
 
 const UNIT: &str = "scx_preload.service";
+
+/// Somebody else's, not enabled.
+const OTHER_UNIT: &str = "other_scheduler.service";
+
+/// Generous: the emulated CPUs are shared.
+const COME_BACK: Duration = Duration::from_secs(30);
 
 pub const NORMAL: &[Test] = tests![
     enabled_with_ours,
@@ -62,7 +73,18 @@ pub const OTHER_FIRST: &[Test] = tests![
     other_stays,
     one_line_says_who,
     unit_active,
-    nothing_degraded
+    nothing_degraded,
+    ours_follows,
+];
+
+pub const STANDBY: &[Test] = tests![
+    stands_by,
+    unit_active,
+    ours_follows_a_service,
+    comes_back_when_idle,
+    comes_back_beside_hogs,
+    error_brings_the_defaults,
+    nothing_degraded,
 ];
 
 pub const NO_SCHED_EXT: &[Test] = tests![
@@ -257,6 +279,101 @@ fn hook_overridden() -> Result<()> {
         "{overridden} hooks are overridden: {status}"
     );
     Ok(())
+}
+
+/// Our rule runs in the real root's udev.
+fn ours_follows() -> Result<()> {
+    fs::remove_file("/sys/fs/bpf/other").context("no pin of the other one")?;
+    wait_for(COME_BACK, enabled_now)
+}
+
+fn enabled_now() -> Result<()> {
+    let (state, ops) = (scx_state()?, scx_ops().unwrap_or_default());
+    ensure!(
+        state == "enabled" && ops == "preload",
+        "{state} with {ops:?}"
+    );
+    Ok(())
+}
+
+fn stands_by() -> Result<()> {
+    disabled()?;
+    let seq = enable_seq()?;
+    ensure!(seq == 0, "enabled {seq} times");
+    let switch = journal::switch_root()?;
+    let ours = journal::ours()?;
+    let early = ours
+        .iter()
+        .any(|e| e.us < switch && e.message.contains("stands by"));
+    ensure!(early && ours.len() == 1, "{}", journal::text(&ours));
+    Ok(())
+}
+
+/// A service that starts another scheduler, as scx.service does, and is stopped.
+fn ours_follows_a_service() -> Result<()> {
+    run_ok("systemctl", &["start", OTHER_UNIT])?;
+    wait_for(COME_BACK, other_stays)?;
+    run_ok("systemctl", &["stop", OTHER_UNIT])?;
+    wait_for(COME_BACK, enabled_now)?;
+    // Now that ours is there, it still needs no more than to be started.
+    run_ok("systemctl", &["start", OTHER_UNIT])?;
+    wait_for(COME_BACK, other_stays)?;
+    run_ok("systemctl", &["stop", OTHER_UNIT])?;
+    wait_for(COME_BACK, enabled_now)
+}
+
+fn comes_back_when_idle() -> Result<()> {
+    come_back()
+}
+
+fn comes_back_beside_hogs() -> Result<()> {
+    let _hogs = Hog::start_many(64, Kind::default())?;
+    come_back()
+}
+
+/// How long the kernel's own scheduler decides after another one was killed.
+fn come_back() -> Result<()> {
+    let mut gaps = Vec::new();
+    for _ in 0..5 {
+        let other = Other::fixture()?;
+        kill(Pid::from_raw(other.pid() as i32), Signal::SIGKILL)?;
+        let start = Instant::now();
+        wait_for(COME_BACK, || {
+            ensure!(scx_ops().as_deref() != Some("other"));
+            Ok(())
+        })?;
+        let ended = start.elapsed();
+        poll(COME_BACK, Duration::from_millis(1), enabled_now)?;
+        gaps.push(start.elapsed());
+        println!(
+            "killed; no root after {ended:?}, ours after {:?}",
+            start.elapsed()
+        );
+    }
+    gaps.sort();
+    println!("median {:?}", gaps[gaps.len() / 2]);
+    Ok(())
+}
+
+fn error_brings_the_defaults() -> Result<()> {
+    // Alone in a boot, nothing has attached it yet.
+    run(SCX_PRELOAD, &["resume"])?;
+    enabled_now()?;
+    let seq = enable_seq()?;
+    eject()?;
+    wait_for(COME_BACK, || {
+        ensure!(enable_seq()? > seq, "not enabled again");
+        enabled_now()
+    })?;
+    eject()?;
+    wait_for(COME_BACK, || {
+        let said = journal::ours()?;
+        let told = said.iter().any(|e| e.message.contains("twice"));
+        ensure!(told, "{}", journal::text(&said));
+        disabled()
+    })?;
+    run_ok(SCX_PRELOAD, &["load", "--defaults"])?;
+    enabled_now()
 }
 
 fn other_stays() -> Result<()> {

@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = tests![
     leaves_out_callbacks_that_the_kernel_lacks,
     refuses_what_the_verifier_refuses,
     refuses_when_an_override_cannot_start,
-    gives_way_to_another_scheduler,
+    leaves_another_scheduler_alone,
     notices_sysrq,
     is_for_root_only,
     links_two_overrides_in_any_order,
@@ -194,10 +194,9 @@ fn refuses_when_an_override_cannot_start() -> Result<()> {
     disabled_and_unpinned()
 }
 
-fn gives_way_to_another_scheduler() -> Result<()> {
+fn leaves_another_scheduler_alone() -> Result<()> {
     let other = crate::other::Other::fixture()?;
     refused(&["load"], 1, &["other", "stop it first"])?;
-    refused(&["load", "--boot"], 0, &["not loaded", "other"])?;
     refused(&["unload"], 1, &["not loaded"])?;
     ensure!(scx_ops().as_deref() == Some("other"));
     other.stop()?;

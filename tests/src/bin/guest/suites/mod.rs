@@ -5,6 +5,7 @@
 mod boot;
 mod bypass;
 mod cgroup;
+mod coexist;
 mod dropins;
 mod gallery_balance;
 mod gallery_order;
@@ -44,6 +45,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("dropins", dropins::TESTS),
     ("hooks", hooks::TESTS),
     ("bypass", bypass::TESTS),
+    ("coexist", coexist::TESTS),
     ("kernel_bypass", kernel_bypass::TESTS),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
@@ -61,6 +63,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("boot_fallback", boot::FALLBACK),
     ("boot_override", boot::OVERRIDE),
     ("boot_other_first", boot::OTHER_FIRST),
+    ("boot_standby", boot::STANDBY),
     ("boot_no_sched_ext", boot::NO_SCHED_EXT),
 ];
 

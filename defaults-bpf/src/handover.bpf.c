@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Giving way to other schedulers. There can be one root scheduler, and the kernel has
+ * no swap: who comes second gets -EBUSY. But a scheduler makes its ops table long before
+ * it attaches it, as the verifier's work lies in between. So the table is the sign to
+ * leave. loader/src/resume.rs decides who comes back, and when.
+ */
+#include "vmlinux.h"
+
+#include "internal.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+#define MAX_ERRNO 4095
+
+/* However long it takes to disable ours, nobody waits for more. */
+#define LEAVE_MAX_NS (5 * NSEC_PER_SEC)
+
+struct preload_handover preload_handover;
+
+/* Is that the table of a scheduler, and not one of congestion control or the like? */
+static bool is_scheduler(const union bpf_attr *attr)
+{
+	u32 type = attr->btf_vmlinux_value_type_id;
+
+	if (type == bpf_core_type_id_kernel(struct bpf_struct_ops_sched_ext_ops))
+		return true;
+	return bpf_core_type_exists(struct bpf_struct_ops_sched_ext_ops_cid) &&
+	       type == bpf_core_type_id_kernel(struct bpf_struct_ops_sched_ext_ops_cid);
+}
+
+/* Loading one of ours, as `scx_preload verify` does, is no reason to leave. */
+static bool is_ours(const union bpf_attr *attr)
+{
+	static const char name[] = "preload_ops";
+	u32 i;
+
+	for (i = 0; i < sizeof(name); i++) {
+		if (attr->map_name[i] != name[i])
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The loader associates it with our ops table: scx_bpf_exit() ends the scheduler of that
+ * table, and nobody if another one is the root.
+ */
+SEC("fexit/bpf_struct_ops_map_alloc")
+int BPF_PROG(preload_give_way, const union bpf_attr *attr, const struct bpf_map *map)
+{
+	static char why[] = "giving way to what %s[%llu] is loading";
+	struct preload_handover *h = &preload_handover;
+	unsigned long long args[2];
+
+	if (!is_scheduler(attr) || is_ours(attr) || (u64)map >= (u64)-MAX_ERRNO)
+		return 0;
+	h->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(h->comm, sizeof(h->comm));
+	h->at = bpf_ktime_get_ns();
+	args[0] = (unsigned long long)h->comm;
+	args[1] = h->pid;
+	scx_bpf_exit_bstr(PRELOAD_EXIT_GIVE_WAY, why, args, sizeof(args));
+	return 0;
+}
+
+SEC("fexit/bpf_struct_ops_link_create")
+int BPF_PROG(preload_gave_way)
+{
+	if (preload_handover.pid == bpf_get_current_pid_tgid() >> 32)
+		preload_handover.pid = 0;
+	return 0;
+}
+
+/* A person wants no scheduler, ours included when the event of another's end comes. */
+SEC("fentry/sysrq_handle_sched_ext_reset")
+int BPF_PROG(preload_sysrq)
+{
+	preload_handover.sysrq = 1;
+	return 0;
+}
+
+/* The kernel is done with ours: it knows no other root now. */
+SEC("fexit/scx_disable_workfn")
+int BPF_PROG(preload_left)
+{
+	preload_handover.attached = 0;
+	return 0;
+}
+
+/*
+ * Who has little to verify comes to attach while the kernel is still disabling ours, and
+ * that is -EBUSY: it can sleep on scx_enable_mutex and then find the state not yet set.
+ * Nothing in BPF sleeps for an event, so this spins, once for each such scheduler. Where
+ * the LSM `bpf` is not on, the kernel's race decides.
+ */
+SEC("lsm.s/bpf")
+int BPF_PROG(preload_wait, int cmd)
+{
+	struct preload_handover *h = &preload_handover;
+
+	if (cmd != BPF_LINK_CREATE || h->pid != bpf_get_current_pid_tgid() >> 32)
+		return 0;
+	bpf_repeat(1 << 23) {
+		if (!h->attached || bpf_ktime_get_ns() - h->at > LEAVE_MAX_NS)
+			break;
+	}
+	return 0;
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `scx_preload run`
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::signal::Signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use nix::sys::signal::{SigSet, kill};
+use nix::unistd::Pid;
+use scx_preload::Error;
+use scx_preload::bpffs::{self, PinDir};
+use scx_preload::history::History;
+use scx_preload::kernel::SchedExt;
+use scx_preload::resume::{self, resume};
+use scx_preload::scheduler::{OPS, detach};
+
+/// Hand over to another scheduler, and come back when it ends
+///
+/// Detaches our scheduler, runs COMMAND, which starts another one in the foreground, and
+/// attaches ours again when COMMAND has ended, whatever became of it. A scheduler that is
+/// started without this takes over, too; but then ours is back if that takes long.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The exit code is that of COMMAND, 128 and the signal's number if a signal ended it, 126 if it \
+                        cannot be run, or 127 if there is none of that name."
+)]
+pub struct Args {
+    /// The program and its arguments, after `--`
+    #[arg(required = true, last = true)]
+    command: Vec<OsString>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    hand_over()?;
+    let ended = run_command(&args.command);
+    resume::hurry();
+    take_back()?;
+    Ok(match ended {
+        Ok(status) => ExitCode::from(code(status)),
+        Err(err) => {
+            log::error!("cannot run {}: {err}", args.command[0].display());
+            ExitCode::from(match err.kind() {
+                io::ErrorKind::NotFound => 127,
+                _ => 126,
+            })
+        }
+    })
+}
+
+/// End ours, and let nobody bring it back.
+fn hand_over() -> scx_preload::Result<()> {
+    let pins = PinDir::lock_existing()?.ok_or(Error::NotLoaded)?;
+    bpffs::open_ops()?.ok_or(Error::NotLoaded)?;
+    let now = SchedExt::read()?;
+    if let Some(other) = now.ops.as_deref().filter(|ops| *ops != OPS) {
+        return Err(Error::Busy(format!(
+            "the scheduler {other} is running; stop it first"
+        )));
+    }
+    let mut history = History::read()?;
+    if let Some(pid) = history.held_by() {
+        return Err(Error::Busy(format!(
+            "another `scx_preload run`, process {pid}, is running"
+        )));
+    }
+    history.hold();
+    history.write(&pins)?;
+    detach(now.runs(OPS))?;
+    pins.unlink()
+}
+
+/// Ends with the command. Of the signals that would end us, Ctrl-C reaches the command as
+/// well; those that are sent to us alone are passed on.
+fn run_command(command: &[OsString]) -> io::Result<ExitStatus> {
+    let signals = SigSet::from_iter([SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM]);
+    let (program, args) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let mut command = Command::new(program);
+    command.args(args);
+    // SAFETY: between fork and exec, one system call and no memory of the parent's.
+    unsafe { command.pre_exec(move || Ok(signals.thread_unblock()?)) };
+    signals.thread_block()?;
+    let mut child = command.spawn()?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if let signal @ (SIGHUP | SIGTERM) = signals.wait()? {
+            kill(Pid::from_raw(child.id() as i32), signal)?;
+        }
+    }
+}
+
+/// As a shell has it.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+fn take_back() -> anyhow::Result<()> {
+    {
+        let pins = PinDir::lock_existing()?.ok_or(Error::NotLoaded)?;
+        let mut history = History::read()?;
+        history.release();
+        history.write(&pins)?;
+    }
+    match resume(Duration::ZERO, &super::load::defaults()) {
+        Ok(_) | Err(Error::AlreadyLoaded) => Ok(()),
+        Err(err) => {
+            Err(anyhow::Error::new(err).context("the command has ended, but ours is not back"))
+        }
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What has to be known after the loaded scheduler has ended or was replaced. It lives
+//! in a pinned map, as long as the kernel does or until a person loads or unloads.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, libbpf_sys};
+use serde::Serialize;
+
+use crate::bpffs::{HISTORY, PinDir};
+use crate::kernel::monotonic;
+use crate::{Error, Result};
+
+/// Errors are forgotten after so long.
+const ERROR_AGE: Duration = Duration::from_secs(3600);
+
+/// Why we stay out until a person loads again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Out {
+    /// Somebody has pressed sysrq-S.
+    Sysrq,
+    /// The defaults alone were ejected, too.
+    Errors,
+}
+
+/// The content of the map.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct History {
+    /// How often the kernel has ejected us, of late.
+    pub errors: u64,
+    /// When it did so last, CLOCK_MONOTONIC, ns.
+    last_error: u64,
+    /// Until a person loads again.
+    pub out: Option<Out>,
+    /// The process of a `run`, which wants to end before we are back; or 0.
+    hold: i32,
+}
+
+impl History {
+    /// What is pinned, or nothing.
+    pub fn read() -> Result<Self> {
+        if !fs::exists(HISTORY).unwrap_or(false) {
+            return Ok(Self::default());
+        }
+        let bytes = open()?
+            .lookup(&[0; 4], MapFlags::ANY)
+            .map_err(Error::libbpf(format!("cannot read {HISTORY}")))?
+            .unwrap_or_default();
+        let word = |n: usize| {
+            let bytes = bytes.get(8 * n..8 * n + 8).unwrap_or_default();
+            u64::from_ne_bytes(bytes.try_into().unwrap_or_default())
+        };
+        Ok(Self {
+            errors: word(0),
+            last_error: word(1),
+            out: match word(2) {
+                0 => None,
+                1 => Some(Out::Sysrq),
+                _ => Some(Out::Errors),
+            },
+            hold: word(3) as i32,
+        })
+    }
+
+    /// Pin it.
+    pub fn write(&self, _locked: &PinDir) -> Result<()> {
+        let out = match self.out {
+            None => 0,
+            Some(Out::Sysrq) => 1,
+            Some(Out::Errors) => 2,
+        };
+        let words: [u64; 4] = [self.errors, self.last_error, out, self.hold as u64];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let map = if fs::exists(HISTORY).unwrap_or(false) {
+            open()?
+        } else {
+            create()?
+        };
+        map.update(&[0; 4], &bytes, MapFlags::ANY)
+            .map_err(Error::libbpf(format!("cannot write {HISTORY}")))
+    }
+
+    /// Count an error, and forget those of long ago.
+    pub fn count_error(&mut self) {
+        let now = monotonic();
+        if now.saturating_sub(Duration::from_nanos(self.last_error)) > ERROR_AGE {
+            self.errors = 0;
+        }
+        self.errors += 1;
+        self.last_error = now.as_nanos() as u64;
+    }
+
+    /// Let nobody bring us back as long as this process lives.
+    pub fn hold(&mut self) {
+        self.hold = std::process::id() as i32;
+    }
+
+    /// End that.
+    pub fn release(&mut self) {
+        self.hold = 0;
+    }
+
+    /// The process that holds us back, if it is still there.
+    pub fn held_by(&self) -> Option<i32> {
+        (self.hold != 0 && Path::new(&format!("/proc/{}", self.hold)).exists()).then_some(self.hold)
+    }
+}
+
+fn open() -> Result<MapHandle> {
+    MapHandle::from_pinned_path(HISTORY).map_err(Error::libbpf(format!("cannot open {HISTORY}")))
+}
+
+fn create() -> Result<MapHandle> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
+        ..Default::default()
+    };
+    let failed = |what: &str| Error::libbpf(format!("cannot {what} {HISTORY}"));
+    let mut map = MapHandle::create(MapType::Array, Some("preload_history"), 4, 32, 1, &options)
+        .map_err(failed("create"))?;
+    map.pin(HISTORY).map_err(failed("pin"))?;
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_add_up_until_they_are_old() {
+        let mut history = History::default();
+        history.count_error();
+        history.count_error();
+        assert_eq!(history.errors, 2);
+        let long_ago = monotonic().saturating_sub(ERROR_AGE + Duration::from_secs(1));
+        // A machine that has not been up for an hour cannot have such a time.
+        if !long_ago.is_zero() {
+            history.last_error = long_ago.as_nanos() as u64;
+            history.count_error();
+            assert_eq!(history.errors, 1);
+        }
+    }
+
+    #[test]
+    fn held_by_processes_that_live() {
+        let mut history = History::default();
+        assert_eq!(history.held_by(), None);
+        history.hold();
+        assert_eq!(history.held_by(), Some(std::process::id() as i32));
+        history.hold = i32::MAX;
+        assert_eq!(history.held_by(), None);
+    }
+}
