@@ -14,6 +14,7 @@ depends() {
 install() {
     inst_binary /usr/bin/scx_preload
     inst_simple /usr/lib/systemd/system/scx_preload.service
+    inst_rules 60-scx_preload.rules
     # An object of the administrator's wins over drop-ins, and these over the one in the program. Drop-ins
     # go in linked, not in parts; the program says itself which it leaves out.
     if [[ -e $dracutsysrootdir/etc/scx_preload/scheduler.bpf.o ]]; then
