@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use scx_preload_defaults::{VMLINUX_DIR, compile};
+use scx_preload_defaults::{VMLINUX_DIR, compile, write_headers};
 use scx_preload_tests::bench::{PEERS, PEERS_FILE, Peer, SIMPLE};
 
 use crate::apt::{Mirror, Suite};
@@ -147,11 +147,19 @@ fn compile_simple(dir: &Path) -> Result<()> {
     output(&mut tar)?;
     let source = full.join("tools/sched_ext");
     let include = source.join("include");
+    // Only libbpf's, which need not be installed.
+    let libbpf = full.join("libbpf");
+    write_headers(&libbpf)?;
     let object = full.join("scx_simple.bpf.o");
     compile::object(
         &source.join("scx_simple.bpf.c"),
         &object,
-        &[&include, &include.join("bpf-compat"), VMLINUX_DIR.as_ref()],
+        &[
+            &include,
+            &include.join("bpf-compat"),
+            VMLINUX_DIR.as_ref(),
+            &libbpf,
+        ],
         // Its own makefile is less strict than ours.
         &["-Wno-error", "-Wno-missing-prototypes"],
     )?;

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Each scheduler that the benchmark compares with starts, runs tasks and ends.
+//! Each scheduler that the benchmark compares with starts beside ours, runs tasks and
+//! ends, and ours is back.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use scx_preload_tests::bench::PEERS;
 
 use super::Test;
 use crate::hog::{Hog, Kind, shares};
 use crate::other::{Other, peers};
-use crate::sys::{scx_ops, scx_state};
+use crate::preload;
+use crate::sys::{SCX_PRELOAD, poll, run_ok, scx_ops, scx_state};
 
 /// One for each.
 pub const TESTS: &[Test] = &{
@@ -29,10 +33,8 @@ fn works(name: &str) -> Result<()> {
     let all = peers()?;
     let peer = all.iter().find(|peer| peer.name == name);
     let peer = peer.context("it could not be built")?;
-    let start = Instant::now();
-    let other = Other::start(name, &peer.command)?;
-    let seconds = start.elapsed().as_secs_f32();
-    println!("{} after {seconds:.1} s", scx_ops().unwrap_or_default());
+    preload::load(&[])?;
+    let other = start(name, &peer.command)?;
 
     let hogs = Hog::start_many(12, Kind::default())?;
     let shares = shares(&hogs, Duration::from_secs(3))?;
@@ -41,5 +43,40 @@ fn works(name: &str) -> Result<()> {
     ensure!(none == 0, "{none} of 12 tasks did not run for 3 s");
     ensure!(scx_state()? == "enabled", "it did not stay");
     drop(hogs);
-    other.stop()
+    let pid = Pid::from_raw(other.pid() as i32);
+    comes_back("SIGINT", || Ok(kill(pid, Signal::SIGINT)?))?;
+    drop(other);
+
+    let other = start(name, &peer.command)?;
+    let pid = Pid::from_raw(other.pid() as i32);
+    comes_back("SIGKILL", || Ok(kill(pid, Signal::SIGKILL)?))?;
+    drop(other);
+
+    let _other = start(name, &peer.command)?;
+    comes_back("an error", preload::eject)
+}
+
+fn start(name: &str, command: &[String]) -> Result<Other> {
+    let start = Instant::now();
+    let other = Other::start(name, command)?;
+    let seconds = start.elapsed().as_secs_f32();
+    println!("{} after {seconds:.1} s", scx_ops().unwrap_or_default());
+    Ok(other)
+}
+
+/// Without udev, whose rule runs this.
+fn comes_back(how: &str, end: impl FnOnce() -> Result<()>) -> Result<()> {
+    let name = scx_ops();
+    let start = Instant::now();
+    end()?;
+    poll(Duration::from_secs(20), Duration::from_millis(1), || {
+        ensure!(scx_ops() != name, "it runs after {how}");
+        Ok(())
+    })?;
+    let ended = start.elapsed();
+    run_ok(SCX_PRELOAD, &["resume", "--udev"])?;
+    let back = start.elapsed();
+    println!("{how}: its root went after {ended:?}, ours was there after {back:?}");
+    ensure!(scx_ops().as_deref() == Some("preload"), "{:?}", scx_ops());
+    Ok(())
 }
