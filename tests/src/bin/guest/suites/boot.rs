@@ -16,7 +16,7 @@ use super::Test;
 use crate::hog::{Hog, Kind};
 use crate::journal;
 use crate::other::Other;
-use crate::preload::eject;
+use crate::preload::{PIN, eject};
 use crate::sys::{SCX_PRELOAD, enable_seq, poll, read, run, run_ok, scx_ops, scx_state, wait_for};
 use crate::tests;
 
@@ -154,7 +154,7 @@ fn pinned_for_root_only() -> Result<()> {
     let dir = "/sys/fs/bpf/scx_preload";
     let mode = fs::metadata(dir).context(dir)?.permissions().mode() & 0o7777;
     ensure!(mode == 0o700, "{dir} has mode {mode:o}");
-    fs::metadata(format!("{dir}/link")).context("no pinned link")?;
+    fs::metadata(PIN).context(PIN)?;
     Ok(())
 }
 
