@@ -20,9 +20,10 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// Read `/proc/cmdline`.
-    pub fn read() -> Self {
-        let initrd = Path::new("/etc/initrd-release").exists();
+    /// Read `/proc/cmdline`; `initrd` says that this is an initramfs. One with systemd
+    /// says so itself.
+    pub fn read(initrd: bool) -> Self {
+        let initrd = initrd || Path::new("/etc/initrd-release").exists();
         Self::parse(
             &fs::read_to_string("/proc/cmdline").unwrap_or_default(),
             initrd,

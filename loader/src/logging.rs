@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Log to the journal when systemd has connected us to it, or when what is written to
-//! standard error would be lost, else there.
+//! standard error would be lost, else there. An initramfs without systemd connects that
+//! to the kernel's log.
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
 /// Install the logger; `verbose` adds debug messages. Under `udev` the journal is taken if
@@ -25,10 +27,12 @@ pub fn install(verbose: bool, udev: bool) {
     {
         return;
     }
+    let to_kmsg = to_kmsg();
     env_logger::Builder::new()
         .filter_level(level)
-        .format(|out, record| match record.level() {
-            log::Level::Info => writeln!(out, "scx_preload: {}", record.args()),
+        .format(move |out, record| match record.level() {
+            level if to_kmsg => writeln!(out, "<{}>scx_preload: {}", syslog(level), record.args()),
+            Level::Info => writeln!(out, "scx_preload: {}", record.args()),
             level => writeln!(
                 out,
                 "scx_preload: {}: {}",
@@ -37,6 +41,28 @@ pub fn install(verbose: bool, udev: bool) {
             ),
         })
         .init();
+}
+
+/// Is standard error /dev/kmsg? Each line is a record there, and journald takes over
+/// those from before its start.
+fn to_kmsg() -> bool {
+    let device = |path| Some(fs::metadata(path).ok()?.rdev());
+    let stderr = device("/proc/self/fd/2");
+    stderr.is_some() && stderr == device("/dev/kmsg")
+}
+
+/// Facility and severity: a daemon's, as the kernel's own facility is not for us, and
+/// as [`JournalLog`] has it.
+fn syslog(level: Level) -> u8 {
+    const DAEMON: u8 = 3 << 3;
+    let severity = match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 5,
+        Level::Debug => 6,
+        Level::Trace => 7,
+    };
+    DAEMON | severity
 }
 
 /// Name our unit ourselves. The journal asks the kernel for it when it reads a

@@ -59,6 +59,10 @@ pub struct Args {
     /// wants us to leave the initramfs alone
     #[arg(long, requires = "boot", conflicts_with_all = ["object", "defaults", "settings", "standby"])]
     check: bool,
+
+    /// With --boot: this is an initramfs, also if it has no /etc/initrd-release
+    #[arg(long, requires = "boot")]
+    initrd: bool,
 }
 
 fn setting(text: &str) -> Result<Setting, String> {
@@ -158,12 +162,16 @@ fn load(source: &Source, how: &How<'_>) -> scx_preload::Result<()> {
 }
 
 fn boot(args: &Args) -> anyhow::Result<ExitCode> {
-    let wish = Wish::read();
+    let wish = Wish::read(args.initrd);
+    if wish == Wish::NotInInitrd {
+        log::info!("not loaded from the initramfs: rd.scx_preload is off on the command line");
+        return Ok(if args.check {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        });
+    }
     if args.check {
-        if wish == Wish::NotInInitrd {
-            log::info!("not loaded from the initramfs: rd.scx_preload is off on the command line");
-            return Ok(ExitCode::FAILURE);
-        }
         return Ok(ExitCode::SUCCESS);
     }
     if wish == Wish::Off {
