@@ -9,6 +9,7 @@ use anyhow::Context;
 use scx_preload::bypass::Bypass;
 use scx_preload::cmdline::Wish;
 use scx_preload::dropins::DropIns;
+use scx_preload::kernel::SchedExt;
 use scx_preload::live::Live;
 use scx_preload::object::{Setting, Source};
 use scx_preload::scheduler::{Loaded, When};
@@ -51,7 +52,8 @@ pub struct Args {
     /// and rd.scx_preload=0 on the kernel command line, take
     /// /etc/scx_preload/scheduler.bpf.o if there is one and else the drop-ins,
     /// leave out what is broken of them or take the built-in defaults, stand by if
-    /// another scheduler is there, and call it no failure if this kernel cannot
+    /// another scheduler is there, leave what an initramfs has loaded, and call it
+    /// no failure if this kernel cannot
     #[arg(long)]
     boot: bool,
 
@@ -178,6 +180,10 @@ fn boot(args: &Args) -> anyhow::Result<ExitCode> {
         log::info!("not loaded: scx_preload.mode=off on the kernel command line");
         return Ok(ExitCode::SUCCESS);
     }
+    if is_loaded(wish).unwrap_or(false) {
+        log::info!("loaded already");
+        return Ok(ExitCode::SUCCESS);
+    }
 
     let how = &How {
         settings: &args.settings,
@@ -208,6 +214,13 @@ fn boot(args: &Args) -> anyhow::Result<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// Has an initramfs loaded ours, and is it as it should be? Without systemd in it, the
+/// real root's unit starts, too.
+fn is_loaded(wish: Wish) -> scx_preload::Result<bool> {
+    let idle = SchedExt::read()?.state == "disabled";
+    Ok(bpffs::open_ops()?.is_some() && (!idle || wish == Wish::Standby))
 }
 
 fn boot_object(args: &Args, how: &How<'_>) -> scx_preload::Result<()> {
