@@ -9,6 +9,8 @@ use scx_preload::dropins::{self, DropIns};
 use scx_preload::linker::{Override, link_overrides};
 use scx_preload_defaults::HOOKS;
 
+use super::load;
+
 /// Link overrides with the defaults to one object for `load --object`
 ///
 /// Overrides of different hooks combine, in any order. Two of the same hook, a
@@ -24,9 +26,11 @@ pub struct Args {
     #[arg(long, conflicts_with = "overrides")]
     drop_ins: bool,
 
-    /// With --drop-ins: link what `load --boot` is to take as OUT in an
-    /// initramfs. A broken drop-in is left out with a warning, and noted in
-    /// OUT.left-out for the boot's journal. Nothing is linked if there is none
+    /// With --drop-ins: write what `load --boot` is to take as OUT in an
+    /// initramfs: /etc/scx_preload/scheduler.bpf.o, as it is, if there is one, and
+    /// else the linked drop-ins. A broken one is left out with a warning, and
+    /// noted in OUT.left-out for the boot's journal. Nothing is written if there
+    /// is none
     #[arg(long, requires = "drop_ins")]
     boot: bool,
 
@@ -44,6 +48,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let overrides = args.overrides.iter().map(|path| Override::read(path));
         let overrides = overrides.collect::<Result<Vec<_>, _>>()?;
         return finish(&args.output, &overrides, &link_overrides(&overrides)?);
+    }
+    let own = args.root.join(load::BOOT_OBJECT.trim_start_matches('/'));
+    if args.boot && own.exists() {
+        return super::write(&args.output, &load::read(&own)?.bytes);
     }
     let (drop_ins, left_out) = DropIns::read(&args.root)?;
     if !args.boot {

@@ -16,7 +16,7 @@ use scx_preload::scheduler::{Loaded, When};
 use scx_preload::{Error, bpffs, dropins, kernel, scheduler};
 
 /// An administrator's own scheduler, for the boot.
-const BOOT_OBJECT: &str = "/etc/scx_preload/scheduler.bpf.o";
+pub const BOOT_OBJECT: &str = "/etc/scx_preload/scheduler.bpf.o";
 
 /// Make scx_preload the scheduler of this machine
 ///
