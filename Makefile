@@ -26,7 +26,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	clang-format-19 --dry-run -Werror $$(git ls-files '*.bpf.[ch]')
-	shellcheck tests/install-deps initramfs/dracut/*/*.sh
+	shellcheck tests/install-deps $$(grep -rl '^#!' initramfs)
 
 deps:
 	tests/install-deps
@@ -34,23 +34,22 @@ deps:
 bench-deps:
 	tests/install-deps bench
 
-# The unit, the rule and the dracut module name what they need by its path.
-to_prefix = sed 's,/usr/,$(PREFIX)/,'
 lib = $(DESTDIR)$(PREFIX)/lib
-dracut_dir = $(lib)/dracut/modules.d/50scx_preload
 unit_dir = $(lib)/systemd/system
 rules_dir = $(lib)/udev/rules.d
+dracut_dir = $(lib)/dracut/modules.d/50scx_preload
 
 install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/scx_preload
 	install -D -m 644 $(DEFAULTS_OBJ) $(lib)/scx_preload/defaults.bpf.o
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/scx_preload defaults-bpf/include/scx_preload/*.h
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man7 $(BUILD)/scx_preload-hooks.7
-	install -d $(dracut_dir) $(unit_dir) $(rules_dir)
-	$(to_prefix) initramfs/dracut/50scx_preload/module-setup.sh > $(dracut_dir)/module-setup.sh
-	chmod 755 $(dracut_dir)/module-setup.sh
-	$(to_prefix) initramfs/systemd/scx_preload.service > $(unit_dir)/scx_preload.service
-	$(to_prefix) initramfs/udev/60-scx_preload.rules > $(rules_dir)/60-scx_preload.rules
+	install -D -m 644 -t $(unit_dir) initramfs/systemd/scx_preload.service
+	install -D -m 644 -t $(rules_dir) initramfs/udev/60-scx_preload.rules
+	install -D -m 755 -t $(dracut_dir) initramfs/dracut/50scx_preload/*.sh
+	# They name what is ours by its path.
+	sed -i 's,/usr/\(bin/scx\|lib/systemd\|lib/udev\),$(PREFIX)/\1,g' \
+		$(unit_dir)/scx_preload.service $(rules_dir)/60-scx_preload.rules $(dracut_dir)/*.sh
 
 clean:
 	$(CARGO) clean

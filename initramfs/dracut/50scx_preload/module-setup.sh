@@ -13,16 +13,15 @@ depends() {
 
 install() {
     inst_binary /usr/bin/scx_preload
-    inst_simple /usr/lib/systemd/system/scx_preload.service
     inst_rules 60-scx_preload.rules
-    # An object of the administrator's wins over drop-ins, and these over the one in the program. Drop-ins
-    # go in linked, not in parts; the program says itself which it leaves out.
-    if [[ -e $dracutsysrootdir/etc/scx_preload/scheduler.bpf.o ]]; then
-        inst_simple /etc/scx_preload/scheduler.bpf.o
+    # Drop-ins go in linked, not in parts; the program says itself which it leaves out.
+    mkdir -p "$initdir/etc/scx_preload"
+    "$dracutsysrootdir/usr/bin/scx_preload" link --drop-ins --boot --root "$dracutsysrootdir/" \
+        -o "$initdir/etc/scx_preload/scheduler.bpf.o" > /dev/null
+    if dracut_module_included systemd; then
+        inst_simple /usr/lib/systemd/system/scx_preload.service
+        $SYSTEMCTL -q --root "$initdir" add-wants sysinit.target scx_preload.service
     else
-        mkdir -p "$initdir/etc/scx_preload"
-        "$dracutsysrootdir/usr/bin/scx_preload" link --drop-ins --boot --root "$dracutsysrootdir/" \
-            -o "$initdir/etc/scx_preload/scheduler.bpf.o" > /dev/null
+        inst_hook pre-udev 01 "$moddir/scx_preload.sh"
     fi
-    $SYSTEMCTL -q --root "$initdir" add-wants sysinit.target scx_preload.service
 }
