@@ -38,6 +38,8 @@ lib = $(DESTDIR)$(PREFIX)/lib
 unit_dir = $(lib)/systemd/system
 rules_dir = $(lib)/udev/rules.d
 dracut_dir = $(lib)/dracut/modules.d/50scx_preload
+initramfs_tools_dir = $(DESTDIR)$(PREFIX)/share/initramfs-tools
+mkinitcpio_dir = $(lib)/initcpio
 
 install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(BUILD)/scx_preload
@@ -47,9 +49,15 @@ install:
 	install -D -m 644 -t $(unit_dir) initramfs/systemd/scx_preload.service
 	install -D -m 644 -t $(rules_dir) initramfs/udev/60-scx_preload.rules
 	install -D -m 755 -t $(dracut_dir) initramfs/dracut/50scx_preload/*.sh
+	install -D -m 755 -t $(initramfs_tools_dir)/hooks initramfs/initramfs-tools/hooks/*
+	install -D -m 755 -t $(initramfs_tools_dir)/scripts/init-top initramfs/initramfs-tools/scripts/init-top/*
+	install -D -m 755 -t $(mkinitcpio_dir)/install initramfs/mkinitcpio/install/*
+	install -D -m 755 -t $(mkinitcpio_dir)/hooks initramfs/mkinitcpio/hooks/*
 	# They name what is ours by its path.
 	sed -i 's,/usr/\(bin/scx\|lib/systemd\|lib/udev\),$(PREFIX)/\1,g' \
-		$(unit_dir)/scx_preload.service $(rules_dir)/60-scx_preload.rules $(dracut_dir)/*.sh
+		$(unit_dir)/scx_preload.service $(rules_dir)/60-scx_preload.rules $(dracut_dir)/*.sh \
+		$(initramfs_tools_dir)/*/scx_preload $(initramfs_tools_dir)/*/*/scx_preload \
+		$(mkinitcpio_dir)/*/scx_preload
 
 clean:
 	$(CARGO) clean
