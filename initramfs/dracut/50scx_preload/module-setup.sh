@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck disable=SC2154 # dracut sets srcmods, kernel, initdir …
 
-# Out of the image where it could do nothing: the kernel must have sched_ext.
+# Out of the image where it is not wanted, or could do nothing: the kernel must have sched_ext.
 check() {
+    [[ $($SYSTEMCTL --root "$dracutsysrootdir/" is-enabled scx_preload.service 2> /dev/null) != disabled ]] || return 1
     grep -qsx CONFIG_SCHED_CLASS_EXT=y "$srcmods/config" "$dracutsysrootdir/boot/config-$kernel" || return 1
 }
 
