@@ -26,7 +26,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	clang-format-19 --dry-run -Werror $$(git ls-files '*.bpf.[ch]')
-	shellcheck tests/install-deps $$(grep -rl '^#!' initramfs)
+	shellcheck tests/install-deps tests/initcpio $$(grep -rl '^#!' initramfs)
 
 deps:
 	tests/install-deps

@@ -5,7 +5,7 @@ use std::process::Command;
 
 #[test]
 fn shellcheck() {
-    let scripts = "tests/install-deps $(grep -rl '^#!' initramfs)";
+    let scripts = "tests/install-deps tests/initcpio $(grep -rl '^#!' initramfs)";
     let out = Command::new("sh")
         .args(["-c", &format!("shellcheck {scripts}")])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

@@ -14,22 +14,28 @@ pub struct Entry {
     pub priority: u8,
     pub message: String,
     from_pid1: bool,
+    /// From the kernel's log, to which an initramfs without systemd writes, too.
+    pub from_kmsg: bool,
 }
 
-/// systemd's entries of this boot, those that `journalctl -u scx_preload` finds, and
-/// those of our program under udev.
+/// systemd's entries of this boot and those that `journalctl -u scx_preload` or
+/// `journalctl -t scx_preload` finds: of the initramfs, and under udev.
 pub fn read() -> Result<Vec<Entry>> {
-    let args = ["--boot", "--no-pager", "--output=json"];
-    let pid1 = ["_PID=1", "+"];
-    let ours = [
+    find(&[
+        "_PID=1",
+        "+",
         "_SYSTEMD_UNIT=scx_preload.service",
         "+",
         "_UID=0",
         "OBJECT_SYSTEMD_UNIT=scx_preload.service",
         "+",
         "SYSLOG_IDENTIFIER=scx_preload",
-    ];
-    let text = run_ok("journalctl", &[&args[..], &pid1, &ours].concat())?;
+    ])
+}
+
+fn find(matches: &[&str]) -> Result<Vec<Entry>> {
+    let args = ["--boot", "--no-pager", "--output=json"];
+    let text = run_ok("journalctl", &[&args[..], matches].concat())?;
     text.lines().map(entry).collect()
 }
 
@@ -37,13 +43,19 @@ fn entry(line: &str) -> Result<Entry> {
     let fields: Value =
         serde_json::from_str(line).context("journalctl printed what is not JSON")?;
     let field = |name: &str| fields[name].as_str().unwrap_or_default();
+    let from_kmsg = field("_TRANSPORT") == "kernel";
+    // When the journal got it, or when the kernel did.
+    let time = if from_kmsg {
+        "_SOURCE_MONOTONIC_TIMESTAMP"
+    } else {
+        "__MONOTONIC_TIMESTAMP"
+    };
     Ok(Entry {
-        us: field("__MONOTONIC_TIMESTAMP")
-            .parse()
-            .context("an entry without a time")?,
+        us: field(time).parse().context("an entry without a time")?,
         priority: field("PRIORITY").parse().unwrap_or(6),
         message: field("MESSAGE").into(),
         from_pid1: field("_PID") == "1",
+        from_kmsg,
     })
 }
 
@@ -61,6 +73,16 @@ pub fn switch_root() -> Result<u64> {
     entry
         .map(|e| e.us)
         .context("no \"Switching root\" in the journal")
+}
+
+/// When the real root was mounted.
+pub fn root_mounted() -> Result<u64> {
+    let entries = find(&["_TRANSPORT=kernel"])?;
+    let mounted = |e: &&Entry| e.message.starts_with("EXT4-fs (vda): mounted");
+    let entry = entries.iter().find(mounted);
+    entry
+        .map(|e| e.us)
+        .context("the kernel did not say when it mounted the root")
 }
 
 /// When our scheduler was attached.

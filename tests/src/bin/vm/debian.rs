@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The Debian VM: a trixie root on a disk and dracut images for it. Ours gets
-//! into both as on any machine: `make install`, `systemctl enable`, dracut.
+//! The Debian VM: a trixie root on a disk and images for it, by dracut and others.
+//! Ours gets into all of them as on any machine: `make install`, `systemctl enable`,
+//! the maker.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ use crate::{programs, step};
 
 const SUITE: &str = "trixie";
 
-const PACKAGES: &str = "systemd-sysv,udev,kmod,dracut-core,zstd,procps,libelf1t64,zlib1g";
+const PACKAGES: &str = "systemd-sysv,udev,kmod,dracut-core,initramfs-tools-core,busybox,zstd,\
+    procps,libelf1t64,zlib1g";
 
 /// What nobody reads in a VM.
 const LEFT_OUT: &[&str] = &[
@@ -49,10 +51,48 @@ ExecStart=/usr/bin/other /objects/other.bpf.o
 /// The override of the demo and of the boot tests, one of overrides/.
 const OVERRIDE: &str = "stay_on_core";
 
-const OVERRIDE_INITRD: &str = "initrd-override";
+/// An image for the first kernel, made when the drop-ins were there that are on the
+/// disk.
+#[derive(Clone, Copy)]
+pub enum Image {
+    Dracut,
+    /// Without systemd in the initramfs, as all below.
+    DracutPlain,
+    InitramfsTools,
+    /// Not mkinitcpio's own, see tests/initcpio.
+    MkinitcpioHook,
+}
 
-/// A directory with `disk`, `initrd-RELEASE` for each kernel, and one more for
-/// the first kernel, made when the drop-ins were there that are on the disk.
+impl Image {
+    const ALL: [Self; 4] = [
+        Self::Dracut,
+        Self::DracutPlain,
+        Self::InitramfsTools,
+        Self::MkinitcpioHook,
+    ];
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Dracut => "initrd-override",
+            Self::DracutPlain => "initrd-dracut-plain",
+            Self::InitramfsTools => "initrd-initramfs-tools",
+            Self::MkinitcpioHook => "initrd-mkinitcpio-hook",
+        }
+    }
+
+    /// To be run in the root.
+    fn command(self, release: &str) -> String {
+        let to = format!("/{}", self.file());
+        match self {
+            Self::Dracut => dracut(release, WHOLE, &to),
+            Self::DracutPlain => dracut(release, &format!("{WHOLE} --omit systemd"), &to),
+            Self::InitramfsTools => format!("mkinitramfs -o {to} {release}"),
+            Self::MkinitcpioHook => format!("/opt/initcpio {release} {to}"),
+        }
+    }
+}
+
+/// A directory with `disk`, `initrd-RELEASE` for each kernel, and each [`Image`].
 pub struct Debian {
     dir: PathBuf,
 }
@@ -85,22 +125,19 @@ impl Debian {
             let root = dir.join("root");
             step::done("Debian root", || fill(&root, &base, &ours, kernels))?;
             let releases: Vec<_> = kernels.iter().map(|k| k.release.as_str()).collect();
-            dracut(&root, &releases, WHOLE)?;
+            let plain = |release: &&str| dracut(release, WHOLE, &format!("/initrd-{release}"));
+            make(&root, releases.iter().map(plain))?;
             for release in &releases {
-                take(
-                    &root,
-                    dir,
-                    &format!("initrd-{release}"),
-                    &format!("initrd-{release}"),
-                )?;
+                take(&root, dir, &format!("initrd-{release}"))?;
             }
             // As a package and an administrator do it: put drop-ins there, make the
             // image anew.
             drop_ins(&root, &object)?;
-            dracut(&root, &releases[..1], WHOLE)?;
-            let made = format!("initrd-{}", releases[0]);
-            list(&root, &made, "drop_ins")?;
-            take(&root, dir, &made, OVERRIDE_INITRD)?;
+            make(&root, Image::ALL.map(|image| image.command(releases[0])))?;
+            list(&root, Image::Dracut.file(), "drop_ins")?;
+            for image in Image::ALL {
+                take(&root, dir, image.file())?;
+            }
             // And as the tutorial says it: an object of the administrator's own. To look
             // at, not to boot.
             let home = root.join("root/scheduler.bpf.o");
@@ -108,9 +145,22 @@ impl Debian {
             run(Command::new("chroot")
                 .arg(&root)
                 .args(["sh", "-euxc", &put_there]))?;
-            dracut(&root, &releases[..1], "--no-kernel --modules scx_preload")?;
-            list(&root, &made, "own")?;
-            fs::remove_file(root.join(&made))?;
+            let own = "initrd-own";
+            let args = "--no-kernel --modules scx_preload";
+            make(&root, [dracut(releases[0], args, &format!("/{own}"))])?;
+            list(&root, own, "own")?;
+            fs::remove_file(root.join(own))?;
+            // Nothing of ours goes in where the unit is disabled; dracut then refuses.
+            let dracut = dracut(releases[0], args, &format!("/{own}"));
+            let hook = "/usr/share/initramfs-tools/hooks/scx_preload";
+            let disabled = [
+                "systemctl -q disable scx_preload",
+                &format!("mkdir /none; version={} DESTDIR=/none {hook}", releases[0]),
+                &format!("({dracut} && lsinitrd /{own} || find /none) > /opt/disabled.list"),
+                &format!("rm -rf /{own} /none"),
+                "systemctl -q enable scx_preload",
+            ];
+            make(&root, [disabled.join("; ")])?;
             fs::remove_file(root.join("etc/scx_preload/scheduler.bpf.o"))?;
             fs::remove_file(home)?;
             disk(&root, &dir.join("disk"))?;
@@ -125,8 +175,8 @@ impl Debian {
         self.dir.join("disk")
     }
 
-    pub fn override_initrd(&self) -> PathBuf {
-        self.dir.join(OVERRIDE_INITRD)
+    pub fn image(&self, image: Image) -> PathBuf {
+        self.dir.join(image.file())
     }
 
     pub fn initrd(&self, kernel: &Kernel) -> PathBuf {
@@ -134,8 +184,8 @@ impl Debian {
     }
 }
 
-fn take(root: &Path, dir: &Path, name: &str, to: &str) -> Result<()> {
-    fs::rename(root.join(name), dir.join(to)).with_context(|| format!("dracut made no {name}"))
+fn take(root: &Path, dir: &Path, name: &str) -> Result<()> {
+    fs::rename(root.join(name), dir.join(name)).with_context(|| format!("there is no {name}"))
 }
 
 /// A tar of a minimal Debian.
@@ -173,7 +223,9 @@ fn install(dir: &Path) -> Result<()> {
     fs::write(&unit, TEST_UNIT).with_context(|| format!("cannot write {}", unit.display()))?;
     let other = unit.with_file_name("other_scheduler.service");
     fs::write(&other, OTHER_UNIT).with_context(|| format!("cannot write {}", other.display()))?;
+    let initcpio = Path::new(WORKSPACE).join("tests/initcpio");
     for (from, to) in [
+        (initcpio, "opt/initcpio"),
         (programs::find("guest")?, "opt/guest"),
         (programs::find("other")?, "usr/bin/other"),
         (programs::object("other")?, "objects/other.bpf.o"),
@@ -234,21 +286,22 @@ fn fill(root: &Path, base: &Path, ours: &Path, kernels: &[&Kernel]) -> Result<()
 /// For an image to boot.
 const WHOLE: &str = "--drivers 'virtio_pci virtio_blk ext4'";
 
-/// Makes one image a kernel, side by side, as root/initrd-RELEASE.
-fn dracut(root: &Path, releases: &[&str], args: &str) -> Result<()> {
-    // dracut needs /proc and /dev/fd; a mount namespace leaves nothing behind.
-    let script = format!(
-        "pids=; mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"; \
-        for v; do chroot \"$0\" dracut --quiet --no-hostonly --zstd --no-early-microcode \
-        {args} --kver \"$v\" \"/initrd-$v\" & pids=\"$pids $!\"; done; \
-        for p in $pids; do wait \"$p\"; done"
-    );
+fn dracut(release: &str, args: &str, to: &str) -> String {
+    format!("dracut --quiet --no-hostonly --zstd --no-early-microcode {args} --kver {release} {to}")
+}
+
+/// Runs the makers of images in the root, side by side.
+fn make(root: &Path, commands: impl IntoIterator<Item = String>) -> Result<()> {
+    // They need /proc and /dev/fd; a mount namespace leaves nothing behind.
+    let script = "pids=; mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"; \
+        for c; do chroot \"$0\" sh -euc \"$c\" & pids=\"$pids $!\"; done; \
+        for p in $pids; do wait \"$p\"; done";
     let mut unshare = Command::new("unshare");
     unshare
-        .args(["--mount", "sh", "-euc", &script])
+        .args(["--mount", "sh", "-euc", script])
         .arg(root)
-        .args(releases);
-    step::run("dracut images", &mut unshare)
+        .args(commands);
+    step::run("initramfs images", &mut unshare)
 }
 
 /// A sound override and a broken one.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 use scx_preload_tests::Report;
 
+use crate::debian::Image;
 use crate::lab::{self, Lab};
 use crate::suites::{Boot, DEBIAN, Vm, Which};
 use crate::{drills, step};
@@ -27,7 +28,7 @@ const BOOTS: &[(&str, Boot)] = &[
     ("the defaults", boot("demo", Vm::Debian)),
     (
         "an override linked in and a broken one left out",
-        boot("demo_override", Vm::Override),
+        boot("demo_override", Vm::Image(Image::Dracut)),
     ),
 ];
 

@@ -169,7 +169,7 @@ impl Lab {
             .as_ref()
             .context("the Debian root was not prepared")?;
         let initrd = match boot.vm {
-            Vm::Override => debian.override_initrd(),
+            Vm::Image(image) => debian.image(image),
             Vm::Drill(files) => {
                 let more = console.with_extension("initrd");
                 add(&debian.initrd(kernel), files, &more)?;

@@ -9,6 +9,7 @@ use scx_preload_tests::Report;
 use scx_preload_tests::bench;
 
 use crate::cpio::Archive;
+use crate::debian::Image;
 use crate::lab::Lab;
 use crate::qemu::Shape;
 use crate::{drills, emulator, kit, programs, step, unit};
@@ -32,8 +33,8 @@ pub enum Vm {
     Peers,
     /// A Debian root, from its dracut image.
     Debian,
-    /// The same, made when there were drop-ins.
-    Override,
+    /// From another image, made when there were drop-ins.
+    Image(Image),
     /// The plain one with files added.
     Drill(fn(&mut Archive) -> Result<()>),
     /// The plain one with what the tutorial's author has built.
@@ -103,6 +104,14 @@ const fn drill(
     }
 }
 
+/// Without systemd in the initramfs.
+const fn plain_initramfs(name: &'static str, image: Image) -> Boot {
+    Boot {
+        vm: Vm::Image(image),
+        ..debian(name, "", &["boot_plain_initramfs"])
+    }
+}
+
 /// Two last-level caches a node.
 const TWO_NODES: &[&str] = &[
     "-object",
@@ -151,11 +160,14 @@ const FOUR_NODES: &[&str] = &[
 
 pub const BOOTS: &[Boot] = &[
     // Not all in one: what ends a boot early is repeated as a whole.
-    tiny(
-        "newest",
-        Which::Newest,
-        &["smoke", "loader", "dropins", "hooks"],
-    ),
+    Boot {
+        cmdline: "rd.scx_preload=0",
+        ..tiny(
+            "newest",
+            Which::Newest,
+            &["smoke", "loader", "initrd", "dropins", "hooks"],
+        )
+    },
     tiny(
         "newest_bypass",
         Which::Newest,
@@ -223,8 +235,20 @@ pub const BOOTS: &[Boot] = &[
     drill("other_first", drills::other_first, &["boot_other_first"]),
     debian("standby", "scx_preload.mode=standby", &["boot_standby"]),
     Boot {
-        vm: Vm::Override,
+        vm: Vm::Image(Image::Dracut),
         ..debian("override", "", &["boot_override"])
+    },
+    plain_initramfs("dracut_plain", Image::DracutPlain),
+    plain_initramfs("initramfs_tools", Image::InitramfsTools),
+    // Not an image of mkinitcpio's own, as Debian does not have it.
+    plain_initramfs("mkinitcpio_hook", Image::MkinitcpioHook),
+    Boot {
+        vm: Vm::Image(Image::InitramfsTools),
+        ..debian(
+            "initramfs_tools_off",
+            "scx_preload.mode=off",
+            &["boot_plain_initramfs_off"],
+        )
     },
     Boot {
         vm: Vm::Tutorial,

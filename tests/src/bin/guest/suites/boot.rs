@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A real boot: Debian, systemd, dracut, our unit in the initrd. Each drill is
-//! a boot and a suite.
+//! A real boot: Debian, systemd, and ours in an initramfs. Each drill is a boot and
+//! a suite.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -64,10 +64,27 @@ pub const OVERRIDE: &[Test] = tests![
     attached_before_switch_root,
     image_has_no_parts,
     own_object_is_in_the_image,
+    nothing_in_the_image_if_disabled,
     hook_overridden,
     broken_drop_in_is_told,
     nothing_degraded
 ];
+
+/// Whoever made it; systemd comes with the real root.
+pub const PLAIN_INITRAMFS: &[Test] = tests![
+    enabled_with_ours,
+    attached_before_root_mounted,
+    attached_once,
+    pinned_for_root_only,
+    no_process_left,
+    hook_overridden,
+    broken_drop_in_is_told,
+    unit_finds_it_loaded,
+    unit_active,
+    nothing_degraded
+];
+
+pub const PLAIN_INITRAMFS_OFF: &[Test] = tests![disabled, each_line_says_mode, nothing_degraded];
 
 pub const OTHER_FIRST: &[Test] = tests![
     other_stays,
@@ -121,6 +138,16 @@ fn attached_before_switch_root() -> Result<()> {
     ensure!(
         attached < switch,
         "attached at {attached} us, after switch_root at {switch} us"
+    );
+    Ok(())
+}
+
+fn attached_before_root_mounted() -> Result<()> {
+    let (attached, mounted) = (journal::attached()?, journal::root_mounted()?);
+    println!("attached at {attached} us, root mounted at {mounted} us");
+    ensure!(
+        attached < mounted,
+        "attached at {attached} us, after the root was mounted at {mounted} us"
     );
     Ok(())
 }
@@ -229,6 +256,33 @@ fn one_line_says_mode() -> Result<()> {
     Ok(())
 }
 
+/// The initramfs says it, and the real root's unit.
+fn each_line_says_mode() -> Result<()> {
+    let ours = journal::ours()?;
+    let early = ours.iter().filter(|e| e.from_kmsg).count();
+    ensure!(
+        ours.len() == 2
+            && early == 1
+            && ours
+                .iter()
+                .all(|e| e.message.contains("scx_preload.mode=off")),
+        "{}",
+        journal::text(&ours)
+    );
+    Ok(())
+}
+
+fn unit_finds_it_loaded() -> Result<()> {
+    let ours = journal::ours()?;
+    let unit: Vec<_> = ours.iter().filter(|e| !e.from_kmsg).collect();
+    ensure!(
+        unit.len() == 1 && unit[0].priority > 4 && unit[0].message == "loaded already",
+        "{}",
+        journal::text(&ours)
+    );
+    Ok(())
+}
+
 fn one_warning() -> Result<()> {
     one_warning_about("scheduler.bpf.o")
 }
@@ -262,6 +316,10 @@ fn image_has_no_parts() -> Result<()> {
 /// Although there are drop-ins.
 fn own_object_is_in_the_image() -> Result<()> {
     image_has("own", &["scheduler.bpf.o"])
+}
+
+fn nothing_in_the_image_if_disabled() -> Result<()> {
+    image_has("disabled", &[])
 }
 
 fn broken_drop_in_is_told() -> Result<()> {

@@ -12,6 +12,7 @@ mod gallery_order;
 mod gallery_queue;
 mod hooks;
 mod hotplug;
+mod initrd;
 mod kernel_bypass;
 mod loader;
 mod peers;
@@ -42,6 +43,7 @@ macro_rules! tests {
 pub const ALL: &[(&str, &[Test])] = &[
     ("smoke", smoke::TESTS),
     ("loader", loader::TESTS),
+    ("initrd", initrd::TESTS),
     ("dropins", dropins::TESTS),
     ("hooks", hooks::TESTS),
     ("bypass", bypass::TESTS),
@@ -62,6 +64,8 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("boot_rd_off", boot::RD_OFF),
     ("boot_fallback", boot::FALLBACK),
     ("boot_override", boot::OVERRIDE),
+    ("boot_plain_initramfs", boot::PLAIN_INITRAMFS),
+    ("boot_plain_initramfs_off", boot::PLAIN_INITRAMFS_OFF),
     ("boot_other_first", boot::OTHER_FIRST),
     ("boot_standby", boot::STANDBY),
     ("boot_no_sched_ext", boot::NO_SCHED_EXT),
