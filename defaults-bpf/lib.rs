@@ -46,6 +46,9 @@ pub const CONTRACT_SECTION: &str = ".scx_preload.contract";
 /// Section in which objects say which queues of their own they want.
 pub const QUEUES_SECTION: &str = ".scx_preload.queues";
 
+/// How many one `PRELOAD_OWN_QUEUES()` may ask for.
+pub const QUEUES_MAX: u64 = 1024;
+
 include!(concat!(env!("OUT_DIR"), "/headers.rs"));
 
 /// Write [`HEADERS`] below `dir`, for `#include <scx_preload/hooks.bpf.h>` and the like.

@@ -420,7 +420,7 @@ s32 create_own_queues(void)
 	s32 err;
 
 	for (i = 0; i < PRELOAD_OWN_QUEUES_DECLS && own_queues[i].count; i++) {
-		bpf_for(nth, 0, min(own_queues[i].count, PRELOAD_OWN_QUEUES_MAX)) {
+		bpf_for(nth, 0, own_queues[i].count) {
 			err = scx_bpf_create_dsq(own_queues[i].first + nth, -1);
 			if (err)
 				return err;

@@ -11,7 +11,9 @@ use object::{
     Endianness, Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex, SectionKind,
     SymbolKind,
 };
-use scx_preload_defaults::{CONTRACT_SECTION, CONTRACT_VERSION, HOOKS, Hook, QUEUES_SECTION};
+use scx_preload_defaults::{
+    CONTRACT_SECTION, CONTRACT_VERSION, HOOKS, Hook, QUEUES_MAX, QUEUES_SECTION,
+};
 
 use crate::{Error, Result};
 
@@ -177,6 +179,22 @@ impl BpfObject {
             name: name.to_owned(),
             reason,
         })
+    }
+
+    /// Fail if the object asks for more queues at once than the defaults make, or for none.
+    pub fn check_queues(&self, name: &str) -> Result<()> {
+        let mut counts = self.own_queues.iter().map(|(_, count)| count);
+        match counts.find(|count| !(1..=QUEUES_MAX).contains(count)) {
+            None => Ok(()),
+            Some(count) => Err(Error::Object {
+                name: name.to_owned(),
+                reason: format!(
+                    "it asks for {count} queues in one PRELOAD_OWN_QUEUES(), which makes 1 to \
+                     {QUEUES_MAX}; ask for less, or divide them among several with a space of \
+                     their own"
+                ),
+            }),
+        }
     }
 
     /// The symbol of `hook`, if the object defines it.

@@ -48,6 +48,7 @@ impl Override {
             return Err(bad("it has no types (BTF); compile it with -g".into()));
         }
         object.check_contract(&name)?;
+        object.check_queues(&name)?;
         for hook in &object.hooks {
             if Hook::named(&hook.name).is_none() {
                 return Err(bad(unknown(hook)));

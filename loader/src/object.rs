@@ -59,6 +59,7 @@ const UNKNOWN_FUNCTION: &str = "failed to find kernel BTF type ID of ";
 pub fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
     let elf = BpfObject::parse(&source.name, &source.bytes)?;
     elf.check_contract(&source.name)?;
+    elf.check_queues(&source.name)?;
 
     libbpf_log::take();
     let mut object = ObjectBuilder::default()

@@ -110,6 +110,20 @@ fn two(name: &str, first: String, second: String, words: &[&str]) {
     Desk::new(name, &[second, first], &[]).refused(&[&both, words].concat());
 }
 
+fn accepted(name: &str, sources: &[String]) {
+    let desk = Desk::new(name, sources, &[]);
+    let ran = Command::new(env!("CARGO_BIN_EXE_scx_preload"))
+        .arg("check")
+        .args((0..sources.len()).map(|n| desk.object(n)))
+        .output()
+        .unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
 #[test]
 fn misspelled_hook() {
     let body = "u64 hook_task_slices(struct task_struct *p, s32 cpu) { return 1; }";
@@ -267,6 +281,23 @@ fn two_of_a_queue() {
 }
 
 #[test]
+fn too_many_queues() {
+    let with = |count: &str| {
+        careful(&format!(
+            "PRELOAD_OWN_QUEUES(many, 'many', {count});\n{FINE}"
+        ))
+    };
+    for (count, words) in [
+        ("PRELOAD_OWN_QUEUES_MAX + 1", "asks for 1025 queues"),
+        ("0", "asks for 0 queues"),
+    ] {
+        let advice = "divide them among several";
+        one("queues", with(count), &[words, advice]);
+    }
+    accepted("queues_max", &[with("PRELOAD_OWN_QUEUES_MAX")]);
+}
+
+#[test]
 fn other_license() {
     let source = careful(FINE).replace("\"GPL\"", "\"Dual BSD/GPL\"");
     one(
@@ -361,17 +392,7 @@ fn no_object() {
 #[test]
 fn what_is_right_is_not_refused() {
     let other = careful("s32 hook_init(void) { return 0; }");
-    let desk = Desk::new("fine", &[careful(FINE), other], &[]);
-    let ran = Command::new(env!("CARGO_BIN_EXE_scx_preload"))
-        .arg("check")
-        .args([desk.object(0), desk.object(1)])
-        .output()
-        .unwrap();
-    assert!(
-        ran.status.success(),
-        "{}",
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    accepted("fine", &[careful(FINE), other]);
 }
 
 /// Damaged in many ways: an error or a result, and never a crash. The numbers are

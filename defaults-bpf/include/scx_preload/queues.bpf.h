@@ -33,7 +33,7 @@ struct preload_own_queues {
  * @name: C identifier
  * @space: number below 1 << 32 that no other override uses: two overrides with queues of
  *	one space do not load together. Letters will do: 'layr'
- * @count: how many, 1..PRELOAD_OWN_QUEUES_MAX
+ * @count: how many, 1..PRELOAD_OWN_QUEUES_MAX; check and link refuse others
  *
  * The queues PRELOAD_QUEUE(space, 0..count-1) are made before hook_init() is asked.
  * Linking adds the declarations of all overrides up, so that nobody needs hook_init()
