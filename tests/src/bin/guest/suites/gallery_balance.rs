@@ -223,19 +223,18 @@ fn cpus_of(hogs: [&[Hog]; 2]) -> Result<[BTreeSet<usize>; 2]> {
     Ok(cpus)
 }
 
-/// Each cgroup has CPUs of its own: a third of 8, as one is left for all else.
+/// Each cgroup has two CPUs of its own.
 fn are_apart([a, b]: &[BTreeSet<usize>; 2]) -> Result<()> {
     ensure!(
-        a.is_disjoint(b) && (2..=3).contains(&a.len()) && (2..=3).contains(&b.len()),
+        a.is_disjoint(b) && a.len() == 2 && b.len() == 2,
         "{a:?} and {b:?}"
     );
     Ok(())
 }
 
-const MITOSIS: [&str; 5] = [
+const MITOSIS: [&str; 4] = [
     "hook_pick_idle_cpu",
     "hook_task_queue",
-    "hook_task_preempt",
     "hook_enqueue",
     "hook_dispatch",
 ];
@@ -257,20 +256,21 @@ fn mitosis() -> Result<()> {
     unload()
 }
 
-/// A cgroup that is empty gives its CPUs back, and gets some again.
+/// A cgroup that is empty gives its CPUs back to all that are in none, and gets some again.
 fn mitosis_follows_its_cgroups() -> Result<()> {
     become_realtime()?;
     load_override("mitosis", &["--set", "mitosis_keep_ns=300000000"])?;
     let [a, b] = groups_of_hogs()?;
+    let others = Hog::start_many(8, Kind::default())?;
     sleep(SECOND);
-    let with_b = cpus_of([&a, &b])?;
-    are_apart(&with_b)?;
+    are_apart(&cpus_of([&a, &b])?)?;
+    let [_, of_others] = cpus_of([&a, &others])?;
     drop(b);
     sleep(SECOND);
-    let alone = cpus_of([&a, &[]])?;
+    let [of_a, more] = cpus_of([&a, &others])?;
     ensure!(
-        alone[0].len() > with_b[0].len(),
-        "{alone:?} after {with_b:?}"
+        of_others.len() == 4 && more.len() == 6 && more.is_disjoint(&of_a),
+        "{of_others:?}, then {more:?} beside {of_a:?}"
     );
     let b = Hog::start_many(6, in_group(1, Kind::default()))?;
     sleep(SECOND);
