@@ -120,15 +120,12 @@ __noinline bool move_between_llcs(s32 cpu, u32 llc)
 	if (!is_asked(HOOK_MAY_MIGRATE))
 		return move_from_llc(llc);
 	bpf_for_each(scx_dsq, p, PRELOAD_DSQ_LLC(llc), 0) {
-		bool may;
-
 		if (looks++ == PRELOAD_MIGRATE_LOOKS)
 			break;
 		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || is_migration_disabled(p))
 			continue;
-		preload_count_rare(hooks[HOOK_MAY_MIGRATE].calls);
-		ask_override(HOOK_MAY_MIGRATE, may = hook_may_migrate(p, cpu));
-		if (may && scx_bpf_dsq_move(&___it, p, PRELOAD_DSQ_LOCAL, PRELOAD_ENQ_IMMED))
+		if (may_migrate(p, cpu) &&
+		    scx_bpf_dsq_move(&___it, p, PRELOAD_DSQ_LOCAL, PRELOAD_ENQ_IMMED))
 			return true;
 	}
 	return false;

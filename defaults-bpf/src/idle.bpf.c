@@ -21,16 +21,19 @@ char _license[] SEC("license") = "GPL";
 /* LLCs of other nodes that a wakeup looks at one by one, the nearest first. */
 #define NR_FAR_LLCS 8
 
+/* A core loses one of its running tasks within 2^25 ns, 34 ms, at most. */
+#define LEAVE_SHIFT 25
+
 /* Not in BTF. */
 #define PF_EXITING 0x00000004
 
 /* Parts of the search: functions of their own, so that they are verified once. */
-s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool fork);
+s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
 s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu);
 s32 pick_far(s32 prev_cpu);
 s32 pick_in_llc(u32 llc);
 bool is_pressed(s32 cpu);
-s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, s32 pressed);
+s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags, s32 pressed);
 
 /* Not on every kernel. */
 struct rq___irq {
@@ -93,20 +96,63 @@ static bool takes_long(struct task_struct *p)
 }
 
 /*
- * Does @p run on @cpu, which is slow, while a fast one idles? The kernel's relative is
- * update_misfit_status() in kernel/sched/fair.c.
+ * Does another CPU of @cpu's core run a task, and has it for a while? What sleeps most of
+ * the time is gone before it is worth a move.
  */
-__noinline bool is_misfit(struct task_struct *p __arg_trusted, s32 cpu)
+static bool shares_core(s32 cpu)
 {
-	const struct cpumask *fast = fast_cpumask(), *idle;
-	bool misfit;
+	s32 sibling = cpu_smt_next(cpu);
+	u64 now = scx_bpf_now();
+	const struct rq *rq;
+	u32 i;
 
-	if (!fast || p->nr_cpus_allowed == 1 || preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].fast)
+	if (sibling == cpu)
 		return false;
-	idle = scx_bpf_get_idle_cpumask();
-	misfit = bpf_cpumask_intersects(fast, idle);
-	scx_bpf_put_idle_cpumask(idle);
-	return misfit;
+	bpf_for(i, 0, SMT_MAX) {
+		rq = rq_of(sibling);
+		if (rq && rq->curr->pid &&
+		    vtime_before(rq->curr->sched_info.last_arrival + slice_ns / 2, now))
+			return true;
+		sibling = cpu_smt_next(sibling);
+		if (sibling == cpu)
+			break;
+	}
+	return false;
+}
+
+/*
+ * Should @p, alone on @cpu, leave it because a better core idles: a fast one if this one is
+ * slow, any if it shares this one? Of two that share one only the first to ask should, and
+ * nobody wanders about. The kernel's relatives are update_misfit_status() and smt_balance()
+ * in kernel/sched/fair.c.
+ */
+__noinline bool leaves_core(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)], *core;
+	const struct cpumask *better = NULL, *cores;
+	u32 now, left;
+	bool idle;
+
+	if (p->nr_cpus_allowed == 1)
+		return false;
+	if (shares_core(cpu))
+		better = p->cpus_ptr;
+	else if (!c->fast)
+		better = fast_cpumask();
+	if (!better)
+		return false;
+	cores = scx_bpf_get_idle_smtmask();
+	idle = bpf_cpumask_intersects(better, cores);
+	scx_bpf_put_idle_cpumask(cores);
+	if (!idle)
+		return false;
+	core = &preload_cpus[cpu_core_id(cpu) & (PRELOAD_MAX_CPUS - 1)];
+	now = scx_bpf_now() >> LEAVE_SHIFT;
+	left = core->left;
+	if (now == left || !__sync_bool_compare_and_swap(&core->left, left, now))
+		return false;
+	c->leaves = 1;
+	return true;
 }
 
 /* An idle core of @llc, else an idle CPU, taken out of the idle masks. */
@@ -149,13 +195,15 @@ static bool runs_anywhere(struct task_struct *p)
  * is not the only one because it takes an idle core of another LLC before an idle
  * sibling in this one. It also combines masks, for a task with an affinity. Its
  * WAKE_SYNC rule is left out, as that puts the task behind a waker of any length.
+ * With PRELOAD_WAKE_CORE it is the only step, and ends with its idle cores.
  */
-__noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool fork)
+__noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
 	const struct cpumask *llc = llc_cpumask(cpu_llc_id(prev_cpu));
+	u64 core = wake_flags & PRELOAD_WAKE_CORE ? PRELOAD_PICK_IDLE_CORE : 0;
 	s32 cpu = -1;
 
-	if (!llc || nr_llcs() < 2)
+	if (!llc || core || nr_llcs() < 2)
 		goto anywhere;
 	if (!runs_anywhere(p)) {
 		cpu = preload_select_cpu_and(p, prev_cpu, 0, llc, 0);
@@ -166,7 +214,7 @@ __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool
 		if (cpu >= 0)
 			return cpu;
 		/* A new task has no cache to leave behind. */
-		if (fork)
+		if (wake_flags & PRELOAD_WAKE_FORK)
 			goto anywhere;
 		preload_count_rare(hooks[HOOK_LEAVE_LLC].calls);
 		if (ask_hook(HOOK_LEAVE_LLC, hook_leave_llc(p, prev_cpu),
@@ -179,7 +227,7 @@ __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, bool
 	if (cpu < 0 && preload_topology.nr_nodes > 2)
 		cpu = pick_far(prev_cpu);
 anywhere:
-	return cpu >= 0 ? cpu : preload_select_cpu_and(p, prev_cpu, 0, p->cpus_ptr, 0);
+	return cpu >= 0 ? cpu : preload_select_cpu_and(p, prev_cpu, 0, p->cpus_ptr, core);
 }
 
 /*
@@ -203,9 +251,10 @@ __noinline s32 pick_far(s32 prev_cpu)
  * Another idle CPU than @pressed, if there is one, which then goes back to those
  * that are idle.
  */
-__noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, s32 pressed)
+__noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags,
+			      s32 pressed)
 {
-	s32 cpu = pick_near(p, prev_cpu, false);
+	s32 cpu = pick_near(p, prev_cpu, wake_flags & ~PRELOAD_WAKE_FORK);
 
 	if (cpu < 0)
 		return pressed;
@@ -269,15 +318,24 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 	if (preload_topology.nr_fast && (wake_flags & PRELOAD_WAKE_FORK || takes_long(p))) {
 		const struct cpumask *fast = fast_cpumask();
 
-		cpu = fast ? preload_select_cpu_and(p, prev_cpu, 0, fast, 0) : -1;
+		cpu = fast ? preload_select_cpu_and(p, prev_cpu, 0, fast, PRELOAD_PICK_IDLE_CORE)
+			   : -1;
 		if (cpu >= 0)
 			return cpu;
 	}
 	if (anywhere && core_idle && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 		cpu = prev_cpu;
 	else
-		cpu = pick_near(p, prev_cpu, wake_flags & PRELOAD_WAKE_FORK);
-	return cpu >= 0 && is_pressed(cpu) ? pick_unpressed(p, prev_cpu, cpu) : cpu;
+		cpu = pick_near(p, prev_cpu, wake_flags);
+	if (cpu >= 0 && is_pressed(cpu))
+		cpu = pick_unpressed(p, prev_cpu, wake_flags, cpu);
+	/* Asked first, as wakeups are many and this test is made when loading. */
+	if (is_asked(HOOK_MAY_MIGRATE) && (wake_flags & PRELOAD_WAKE_CORE) && cpu >= 0 &&
+	    cpu_llc_id(cpu) != cpu_llc_id(prev_cpu) && !may_migrate(p, cpu)) {
+		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_IDLE);
+		cpu = -1;
+	}
+	return cpu;
 }
 
 s32 __weak hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)

@@ -14,6 +14,9 @@
 #define NSEC_PER_MSEC 1000000ULL
 #define NSEC_PER_SEC 1000000000ULL
 
+/* The most CPUs in an SMT core: POWER's. */
+#define SMT_MAX 8
+
 /* Not in BTF: the kernel's priorities below it are RT and deadline. */
 #define MAX_RT_PRIO 100
 
@@ -61,7 +64,7 @@ static __always_inline bool is_migration_disabled(struct task_struct *p)
 }
 
 /* idle.bpf.c */
-bool is_misfit(struct task_struct *p __arg_trusted, s32 cpu);
+bool leaves_core(struct task_struct *p __arg_trusted, s32 cpu);
 s32 idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
 s32 idle_cpu_near(struct task_struct *p __arg_trusted, s32 cpu);
 
@@ -267,6 +270,18 @@ bool dispatch_before_change(s32 cpu);
 	})
 
 /* balance.bpf.c */
+/* Ask the hook. */
+static __always_inline bool may_migrate(struct task_struct *p, s32 cpu)
+{
+	bool may = true;
+
+	if (is_asked(HOOK_MAY_MIGRATE)) {
+		preload_count_rare(hooks[HOOK_MAY_MIGRATE].calls);
+		ask_override(HOOK_MAY_MIGRATE, may = hook_may_migrate(p, cpu));
+	}
+	return may;
+}
+
 u32 balance_turn(void);
 void balance_again(void);
 u64 near_load(u32 llc, u32 nth);

@@ -61,6 +61,16 @@ static bool is_alone(s32 cpu)
 	return rq && rq->nr_running == 1;
 }
 
+/* Did leaves_core() say so of the task that is being enqueued on @cpu? */
+static bool leaves(s32 cpu)
+{
+	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+	bool leaves = c->leaves;
+
+	c->leaves = 0;
+	return leaves;
+}
+
 /*
  * An idle CPU for a task that skipped select_cpu, or that had to give up @cpu. A
  * wakeup queued to a CPU with nothing else to do stays there.
@@ -73,13 +83,15 @@ __noinline s32 idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 e
 	} else if (p->nr_cpus_allowed == 1) {
 		return -1;
 	}
-	return idle_cpu(p, cpu, 0);
+	return idle_cpu(p, cpu,
+			(enq_flags & PRELOAD_ENQ_LAST) && leaves(cpu) ? PRELOAD_WAKE_CORE : 0);
 }
 
 /*
  * If the idle CPU is not the one whose lock is held, the task goes to a queue
  * there and the CPU is woken: putting it on that CPU's local queue would take a
- * second lock.
+ * second lock. For the last one here it is worth that: in a queue, those that it
+ * leaves could take it.
  */
 static void enqueue(struct task_struct *p, u64 enq_flags)
 {
@@ -92,6 +104,12 @@ static void enqueue(struct task_struct *p, u64 enq_flags)
 		if (enq_flags & PRELOAD_ENQ_WAKEUP)
 			preload_count(wakeup_idle);
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu), enq_flags);
+		return;
+	}
+	if (enq_flags & PRELOAD_ENQ_LAST) {
+		preload_count_rare(leave_core);
+		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL_ON | idle, task_slice(p, idle),
+				   enq_flags | PRELOAD_ENQ_IMMED);
 		return;
 	}
 
@@ -181,8 +199,8 @@ __noinline void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnul
 }
 
 /*
- * Let @prev go on unless what waits is due before it, or unless a fast CPU idles and
- * this one is slow: then enqueue finds that CPU. Returns whether it goes on.
+ * Let @prev go on unless what waits is due before it, or unless it is better off on
+ * another core, which enqueue then finds. Returns whether it goes on.
  */
 __noinline bool keep(struct task_struct *prev __arg_trusted, s32 cpu,
 		     struct next *next __arg_nonnull)
@@ -193,11 +211,11 @@ __noinline bool keep(struct task_struct *prev __arg_trusted, s32 cpu,
 		if (!vtime_before(key, next->place))
 			return false;
 		advance_clock(cpu_llc_id(cpu), key, PRELOAD_VTIME_WINDOW_NS);
-	} else if (is_misfit(prev, cpu)) {
-		return false;
 	}
-	prev->scx.slice = slice;
 	prev->scx.dsq_vtime = key;
+	if (!next->any && leaves_core(prev, cpu))
+		return false;
+	prev->scx.slice = slice;
 	preload_count(dispatch_keep);
 	return true;
 }

@@ -16,9 +16,6 @@ struct preload_topology preload_topology;
 u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 struct preload_llc_masks preload_llc_masks SEC(".maps");
 
-/* The most CPUs in an SMT core: POWER's. */
-#define SMT_MAX 8
-
 /*
  * Dense index + 1 of each LLC id that the kernel has used. From 7.x on its ids
  * are dense themselves; before, an id is the LLC's first CPU.

@@ -92,12 +92,16 @@ enum preload_hook {
  * hook_pick_idle_cpu() - find an idle CPU for a task that wakes up
  * @p: the task
  * @prev_cpu: the CPU that it ran on last; may be one that it may no longer use
- * @wake_flags: SCX_WAKE_*; 0 when asked from enqueue
+ * @wake_flags: SCX_WAKE_*. When asked from enqueue 0, or PRELOAD_WAKE_CORE: @p runs on
+ *	@prev_cpu alone, but a core that is better for it idles; without a CPU it goes on
  *
  * When: from ops.select_cpu() on each wakeup, fork and exec of a task that may
  * use more than one CPU; from ops.enqueue() for a wakeup that skipped
  * select_cpu (a queued remote wakeup, a task allowed on one CPU only) and for a
- * task that could run elsewhere when its slice is over or RT takes its CPU.
+ * task that could run elsewhere when its slice is over or RT takes its CPU. With
+ * PRELOAD_WAKE_CORE when the slice is over of a task that is alone, but shares its core
+ * with one that has run for half a slice while a whole core idles that it may use, or that
+ * is on a slow CPU while a core of fast ones idles: once in 34 ms for a core.
  * May call: scx_bpf_select_cpu_and(), scx_bpf_pick_idle_cpu(),
  * scx_bpf_test_and_clear_cpu_idle().
  * Returns: a CPU that was idle and that this call took out of the idle mask (as
@@ -109,14 +113,18 @@ enum preload_hook {
  * in the LLCs of other nodes by distance, and everywhere. A waker about to sleep
  * (SCX_WAKE_SYNC) in another LLC draws the task to an idle CPU of its own. Where
  * CPUs differ, a new task and one that used half a slice or more before it slept
- * look among the fast ones first. A CPU that RT, deadline or interrupts keep busy
- * for a quarter of its time is left for another one.
- * Kernel: select_idle_sibling() in kernel/sched/fair.c; scx_select_cpu_dfl() in
- * kernel/sched/ext/idle.c.
+ * look for an idle core of the fast ones first. A CPU that RT, deadline or interrupts
+ * keep busy for a quarter of its time is left for another one. With PRELOAD_WAKE_CORE
+ * only a wholly idle core will do: a fast one, else the nearest. Two hogs that share a core
+ * while another idles have one each after two slices and ticks, or 34 ms later if the core
+ * has just lost a third one.
+ * Kernel: select_idle_sibling(), and smt_balance() with active_load_balance_cpu_stop(),
+ * in kernel/sched/fair.c; scx_select_cpu_dfl() in kernel/sched/ext/idle.c.
  */
 s32 __preload_hook hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu,
 				      u64 wake_flags);
 s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
+#define PRELOAD_WAKE_CORE (1ULL << 32)
 
 /**
  * hook_leave_llc() - trade a warm cache for a core of one's own
@@ -457,15 +465,17 @@ void __preload_hook hook_bypass(u32 reason);
 void dfl_bypass(u32 reason);
 
 /**
- * hook_may_migrate() - say whether a waiting task may be pulled to another LLC
- * @p: the task, which waits in another LLC's queue
+ * hook_may_migrate() - say whether a task may be moved to another LLC
+ * @p: the task, which waits in another LLC's queue, or runs there and shares its core
  * @cpu: the CPU that would run it; @p may use it
  *
  * When: from ops.dispatch(), where it is overridden, when a newly idle CPU steals and
  * when a busy one takes a task that is behind: for the first PRELOAD_MIGRATE_LOOKS tasks
- * of the queue, until it says yes. Not for a task that is overdue.
+ * of the queue, until it says yes. From ops.enqueue(), when dfl_pick_idle_cpu() with
+ * PRELOAD_WAKE_CORE has found a core in another LLC. Not for a task that is overdue, nor
+ * for one that is to have a fast core.
  * May call: nothing more.
- * Returns: true to run @p on @cpu next; false to leave it where it waits.
+ * Returns: true to run @p on @cpu next; false to leave it where it is.
  * Default: dfl_may_migrate(): true.
  * Kernel: can_migrate_task() and task_hot() in kernel/sched/fair.c.
  */

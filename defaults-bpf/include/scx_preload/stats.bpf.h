@@ -35,6 +35,7 @@ struct preload_stats {
 	u64 newidle_steal; /* tasks that a newly idle CPU took from another LLC */
 	u64 balance_pull; /* tasks taken from another LLC because they were behind */
 	u64 kick_idle; /* idle CPUs woken for a queued task */
+	u64 leave_core; /* tasks alone on a CPU that were put on a better one */
 	u64 leave_pressed; /* idle CPUs left for one that RT and interrupts use less */
 	u64 cpuperf_set; /* changes of a CPU's performance target */
 	u64 bypass_rescue; /* tasks taken from where an override had them */

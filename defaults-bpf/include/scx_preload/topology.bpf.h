@@ -36,6 +36,8 @@ struct preload_cpu {
 	u16 online;
 	u16 pinned; /* its own queue may have tasks; written under its rq's lock */
 	u16 settled; /* the change of bypass that it has seen to the end */
+	u16 leaves; /* the task that it runs is to leave its core; as pinned */
+	u32 left; /* when a running task last left the core that is named after it */
 };
 
 struct preload_llc {

@@ -386,7 +386,8 @@ fn balance_llc() -> Result<()> {
     })
 }
 
-/// Tasks that are behind in a crowded LLC are pulled out of it, favoured ones are not.
+/// Tasks that are behind in a crowded LLC are pulled out of it, and one of two that share
+/// a core leaves it for one of its own; favoured ones are not and do not.
 fn may_migrate() -> Result<()> {
     /// Pulls, and how many times the override was asked for a favoured task and for
     /// another one.
@@ -399,7 +400,27 @@ fn may_migrate() -> Result<()> {
         let variable = |name: &str| status["variables"][name].as_u64().context("no variable");
         Ok((pulls, variable("refused")?, variable("allowed")?))
     }
+    fn leaves_for_a_core(comm: &'static str) -> Result<bool> {
+        let start = |comm, cpu: usize| {
+            Hog::start(Kind {
+                comm,
+                cpus: ONLY[cpu],
+                ..PLAIN
+            })
+        };
+        // The other core of the LLC.
+        let _beside = start("plain", 2)?;
+        let pair = [start(comm, 0)?, start(comm, 1)?];
+        sleep(SECOND / 4);
+        for hog in &pair {
+            hog.allow(0..8)?;
+        }
+        sleep(SECOND / 4);
+        Ok(pair[0].cpu()? > 3 || pair[1].cpu()? > 3)
+    }
     in_both_orders("hook_may_migrate", || {
+        ensure!(!leaves_for_a_core("favoured")?, "a favoured task left");
+        ensure!(leaves_for_a_core("plain")?, "two hogs stay on a core");
         let (first, refused, allowed) = pulls("favoured")?;
         ensure!(refused > 0, "no favoured task waited in vain");
         // Some other task of the system may be among them.
