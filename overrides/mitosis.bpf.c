@@ -94,6 +94,9 @@ s32 hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wa
 
 	if (cell < 0)
 		return dfl_pick_idle_cpu(p, prev_cpu, wake_flags);
+	/* Its cell may have no core that is wholly idle: then it shares the one that it has. */
+	if (wake_flags & PRELOAD_WAKE_CORE)
+		return -1;
 	if (cell == cell_of(prev_cpu) && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 		return prev_cpu;
 	bpf_for(cpu, 0, nr_cpu_ids()) {
