@@ -19,20 +19,24 @@ use crate::sys::{
 };
 use crate::tests;
 
-pub const TESTS: &[Test] = tests![
+/// What depends on the kernel's interfaces.
+pub const HANDOVER: &[Test] = tests![
     another_takes_over,
     comes_back_after_the_other,
     comes_back_with_its_maps,
+    another_that_starts_meanwhile_gets_its_turn,
+    sysrq_means_out_until_load,
+    sysrq_on_another_means_out,
+    error_brings_the_defaults_once,
+];
+
+pub const TESTS: &[Test] = tests![
     waits_for_who_is_loading,
     comes_back_after_a_probe,
     own_loads_are_no_reason_to_leave,
     another_that_was_loaded_before_gets_its_turn,
-    another_that_starts_meanwhile_gets_its_turn,
     follows_at_boot,
     stands_by_until_asked,
-    sysrq_means_out_until_load,
-    sysrq_on_another_means_out,
-    error_brings_the_defaults_once,
     errors_are_forgotten_by_load,
     run_hands_over_and_comes_back,
     run_gives_the_exit_code,
@@ -84,7 +88,7 @@ fn stays_out(words: &[&str]) -> Result<()> {
 /// Unmodified, it attaches and is not told EBUSY.
 fn another_takes_over() -> Result<()> {
     load(&[])?;
-    for _ in 0..10 {
+    for _ in 0..5 {
         let other = Other::fixture()?;
         stays_out(&["other", "when it has ended"])?;
         other.stop()?;
@@ -196,7 +200,7 @@ fn another_that_was_loaded_before_gets_its_turn() -> Result<()> {
 
 /// At whichever moment of our load: it attaches, and we say that it does.
 fn another_that_starts_meanwhile_gets_its_turn() -> Result<()> {
-    for tenths in 0..8 {
+    for tenths in 0..6 {
         unload_any()?;
         let mut load = Command::new(SCX_PRELOAD).arg("load").spawn()?;
         sleep(Duration::from_millis(100 * tenths));

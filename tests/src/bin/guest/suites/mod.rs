@@ -47,6 +47,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("dropins", dropins::TESTS),
     ("hooks", hooks::TESTS),
     ("bypass", bypass::TESTS),
+    ("handover", coexist::HANDOVER),
     ("coexist", coexist::TESTS),
     ("kernel_bypass", kernel_bypass::TESTS),
     ("sched", sched::TESTS),
