@@ -2,15 +2,17 @@
 //! Tasks to schedule: processes that use all the CPU time they get, or that
 //! sleep and wake.
 
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs;
+use std::io::{PipeReader, Read, Write, pipe};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::time::clock_getcpuclockid;
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::{ForkResult, Pid, fork};
 
 use crate::sys::{become_realtime, read};
@@ -40,11 +42,18 @@ pub struct Kind {
 
 impl Hog {
     pub fn start(kind: Kind) -> Result<Self> {
+        Self::start_with(kind, || match kind.pattern {
+            Some((run, pause)) => run_and_sleep(run, pause),
+            None => hog(),
+        })
+    }
+
+    fn start_with(kind: Kind, body: impl FnOnce() -> Result<Infallible>) -> Result<Self> {
         // SAFETY: a test has one thread, so the child may go on like the parent.
         match unsafe { fork() }.context("cannot fork")? {
             ForkResult::Parent { child } => Ok(Self(child)),
             ForkResult::Child => {
-                if let Err(err) = kind.become_it() {
+                if let Err(err) = kind.become_it().and_then(|()| body().map(drop)) {
                     eprintln!("hog: {err:#}");
                 }
                 std::process::exit(1);
@@ -103,6 +112,53 @@ impl Hog {
     }
 }
 
+/// Tasks in a ring: each sleeps until the one before it wakes it up, works, and wakes the
+/// next one.
+pub struct Ring {
+    pub links: Vec<Hog>,
+    rounds: PipeReader,
+}
+
+impl Ring {
+    /// Each link works for `turn` of CPU time.
+    pub fn start(count: usize, kind: Kind, turn: Duration) -> Result<Self> {
+        let pipes = (0..count).map(|_| pipe());
+        let pipes = pipes.collect::<std::io::Result<Vec<_>>>()?;
+        let (rounds, mut to_us) = pipe()?;
+        let link = |n: usize| {
+            let (mut from, mut to) = (&pipes[n].0, &pipes[(n + 1) % count].1);
+            Hog::start_with(kind, || {
+                let mut start = Instant::now();
+                loop {
+                    from.read_exact(&mut [0])?;
+                    if n == 0 {
+                        let now = Instant::now();
+                        let round = (now - start).as_nanos() as u64;
+                        to_us.write_all(&round.to_ne_bytes())?;
+                        start = now;
+                    }
+                    use_cpu(turn)?;
+                    to.write_all(&[0])?;
+                }
+            })
+        };
+        let links = (0..count).map(link).collect::<Result<_>>()?;
+        (&pipes[0].1).write_all(&[0])?;
+        Ok(Ring { links, rounds })
+    }
+
+    /// Ends it. How long each round took, as many as a pipe holds: some thousands.
+    pub fn stop(self) -> Result<Vec<Duration>> {
+        let Ring { links, mut rounds } = self;
+        drop(links);
+        let mut bytes = Vec::new();
+        rounds.read_to_end(&mut bytes)?;
+        let (rounds, _) = bytes.as_chunks();
+        let ns = rounds.iter().map(|round| u64::from_ne_bytes(*round));
+        Ok(ns.map(Duration::from_nanos).collect())
+    }
+}
+
 /// Changes a task's allowed CPUs; ours for pid 0.
 pub fn allow(pid: Pid, cpus: impl IntoIterator<Item = usize>) -> Result<()> {
     let mut set = CpuSet::new();
@@ -142,17 +198,28 @@ impl Kind {
         if !self.cpus.is_empty() {
             allow(Pid::from_raw(0), self.cpus.iter().copied())?;
         }
-        let Some((run, sleep)) = self.pattern else {
-            hog();
-        };
-        loop {
-            let start = Instant::now();
-            while start.elapsed() < run {
-                std::hint::spin_loop();
-            }
-            std::thread::sleep(sleep);
-        }
+        Ok(())
     }
+}
+
+fn run_and_sleep(run: Duration, pause: Duration) -> ! {
+    loop {
+        let start = Instant::now();
+        while start.elapsed() < run {
+            std::hint::spin_loop();
+        }
+        std::thread::sleep(pause);
+    }
+}
+
+/// Works for so much CPU time.
+fn use_cpu(time: Duration) -> Result<()> {
+    let used = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+    let end = used()? + time;
+    while used()? < end {
+        std::hint::spin_loop();
+    }
+    Ok(())
 }
 
 fn hog() -> ! {

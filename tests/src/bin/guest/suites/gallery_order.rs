@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::Test;
-use crate::hog::{Hog, Kind, shares};
-use crate::preload::{is_fine, load, load_override, unload};
+use crate::hog::{Hog, Kind, Ring, Usage, shares};
+use crate::preload::{is_fine, load, load_override, load_overrides, unload};
 use crate::tests;
 
-pub const TESTS: &[Test] = tests![rlfifo, layered];
+pub const TESTS: &[Test] = tests![rlfifo, layered, lavd, layered_and_lavd];
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -187,5 +187,81 @@ fn layered() -> Result<()> {
         }
     }
     is_fine(LAYERED)?;
+    unload()
+}
+
+/// What becomes of a ring of two tasks and of eight hogs on two CPUs.
+struct Links {
+    /// How long a round takes, on average.
+    round: Duration,
+    /// The least part of a CPU that one of each gets.
+    link: f64,
+    hog: f64,
+    /// How much of them is on CPUs 2 and 3.
+    place: f64,
+}
+
+/// All of these are of `kind`.
+fn links_beside_hogs(kind: Kind) -> Result<Links> {
+    let hogs = Hog::start_many(8, kind)?;
+    let ring = Ring::start(2, kind, 2 * MSEC)?;
+    sleep(SECOND);
+    let links = Usage::start(&ring.links)?;
+    let used = Usage::start(&hogs)?;
+    let place = on_layer(&hogs)?.min(on_layer(&ring.links)?);
+    sleep(2 * SECOND);
+    let least =
+        |usage: Usage| -> Result<f64> { Ok(usage.parts()?.into_iter().fold(f64::MAX, f64::min)) };
+    let (link, hog) = (least(links)?, least(used)?);
+
+    let rounds = ring.stop()?;
+    // At first nobody knew what these do.
+    let rounds = &rounds[rounds.len() / 3..];
+    ensure!(!rounds.is_empty(), "no rounds");
+    let round = rounds.iter().sum::<Duration>() / rounds.len() as u32;
+    println!(
+        "{round:.1?} a round; a link gets {link:.2}, a hog {hog:.2}; {place:.2} on CPUs 2 and 3"
+    );
+    Ok(Links {
+        round,
+        link,
+        hog,
+        place,
+    })
+}
+
+const LAVD: &[&str] = &["hook_task_vtime", "hook_task_charge"];
+
+/// Tasks that wait for each other and wake each other get more of the CPU than hogs, and are
+/// done earlier; these still get some.
+fn links_first(fair: &Links, lavd: &Links) -> Result<()> {
+    ensure!(lavd.round.mul_f64(1.25) < fair.round && lavd.link > 1.3 * lavd.hog);
+    ensure!(lavd.hog > 0.05, "a hog gets {:.2}", lavd.hog);
+    Ok(())
+}
+
+fn lavd() -> Result<()> {
+    const TWO_CPUS: Kind = Kind {
+        cpus: &[2, 3],
+        ..LONG
+    };
+    load(&[])?;
+    let fair = links_beside_hogs(TWO_CPUS)?;
+    load_override("lavd", &[])?;
+    let lavd = links_beside_hogs(TWO_CPUS)?;
+    is_fine(LAVD)?;
+    links_first(&fair, &lavd)?;
+    unload()
+}
+
+/// The same within a layer, whose tasks stay on its CPUs.
+fn layered_and_lavd() -> Result<()> {
+    load_override("layered", &[])?;
+    let fair = links_beside_hogs(RENDER)?;
+    load_overrides(&["layered", "lavd"], &[])?;
+    let both = links_beside_hogs(RENDER)?;
+    is_fine(&[LAYERED, LAVD].concat())?;
+    ensure!(both.place > 0.98, "{:.2} on the layer's CPUs", both.place);
+    links_first(&fair, &both)?;
     unload()
 }
