@@ -12,7 +12,7 @@ use crate::hog::{Hog, Kind, Ring, Usage, shares};
 use crate::preload::{is_fine, load, load_override, load_overrides, unload};
 use crate::tests;
 
-pub const TESTS: &[Test] = tests![rlfifo, layered, lavd, layered_and_lavd];
+pub const TESTS: &[Test] = tests![rlfifo, flash, layered, lavd, layered_and_lavd];
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -99,6 +99,42 @@ fn rlfifo() -> Result<()> {
     ensure!(weighted > 2.0 && (0.8..1.25).contains(&equal));
     // Three slices of 5 ms.
     ensure!(fifo.wait > 10 * MSEC && fifo.wait > 3 * fair.wait);
+    unload()
+}
+
+/// One with turns of 0.3 ms beside two hogs and six that stay for 50 ms. All but the hogs
+/// want less than a fair part of their two CPUs.
+fn short_among_stayers() -> Result<Turns> {
+    let among = |pattern| Kind {
+        cpus: &[2, 3],
+        pattern,
+        ..SHORT
+    };
+    let _hogs = Hog::start_many(2, among(None))?;
+    let _stayers = Hog::start_many(6, among(Some((50 * MSEC, 200 * MSEC))))?;
+    let short = Hog::start(among(Some((MSEC * 3 / 10, 7 * MSEC))))?;
+    sleep(SECOND / 2);
+    let turns = turns(&short)?;
+    println!("{} turns, {:.2?} waited in each", turns.count, turns.wait);
+    Ok(turns)
+}
+
+/// Who sleeps again soon does not wait for those that stay, and weight counts as before.
+fn flash() -> Result<()> {
+    load(&[])?;
+    let defaults = short_among_stayers()?;
+    load_override("flash", &[])?;
+    let flash = short_among_stayers()?;
+    let weighted = advantage_of_weight()?;
+    is_fine(&["hook_task_vtime"])?;
+    println!("nice 0 gets {weighted:.2} times as much as nice 5");
+    ensure!(
+        flash.wait * 3 < defaults.wait,
+        "waited {:.2?} with the defaults, {:.2?}",
+        defaults.wait,
+        flash.wait
+    );
+    ensure!((2.0..4.5).contains(&weighted), "{weighted:.2} times");
     unload()
 }
 
