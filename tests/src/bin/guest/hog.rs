@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
@@ -49,11 +50,17 @@ impl Hog {
     }
 
     fn start_with(kind: Kind, body: impl FnOnce() -> Result<Infallible>) -> Result<Self> {
+        Self::run(move || kind.become_it().and_then(|()| body().map(drop)))
+    }
+
+    /// A process that does `what`, and dies with us.
+    pub fn run(what: impl FnOnce() -> Result<()>) -> Result<Self> {
         // SAFETY: a test has one thread, so the child may go on like the parent.
         match unsafe { fork() }.context("cannot fork")? {
             ForkResult::Parent { child } => Ok(Self(child)),
             ForkResult::Child => {
-                if let Err(err) = kind.become_it().and_then(|()| body().map(drop)) {
+                let done = set_pdeathsig(Signal::SIGKILL).map_err(Into::into);
+                if let Err(err) = done.and_then(|()| what()) {
                     eprintln!("hog: {err:#}");
                 }
                 std::process::exit(1);
@@ -63,6 +70,10 @@ impl Hog {
 
     pub fn start_many(count: usize, kind: Kind) -> Result<Vec<Self>> {
         (0..count).map(|_| Self::start(kind)).collect()
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.0
     }
 
     /// Changes its allowed CPUs.

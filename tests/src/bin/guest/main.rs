@@ -24,6 +24,7 @@ mod other;
 mod port;
 mod preload;
 mod runner;
+mod storm;
 mod suites;
 mod sys;
 

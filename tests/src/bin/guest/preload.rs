@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::other;
-use crate::sys::{SCX_PRELOAD, run, run_ok, scx_state};
+use crate::sys::{SCX_PRELOAD, run, run_ok, scx_ops, scx_state};
 
 /// Where the overrides and fixtures are.
 pub const OBJECTS: &str = "/objects";
@@ -46,6 +46,21 @@ pub fn disabled_and_unpinned() -> Result<()> {
     ensure!(scx_state()? == "disabled", "{}", scx_state()?);
     ensure!(!fs::exists(LOADED)?, "{LOADED} is still there");
     Ok(())
+}
+
+/// The kernel runs ours.
+pub fn is_ours() -> Result<()> {
+    let (state, ops) = (scx_state()?, scx_ops());
+    ensure!(
+        state == "enabled" && ops.as_deref() == Some("preload"),
+        "{state} with {ops:?}"
+    );
+    Ok(())
+}
+
+/// What the udev rule does; what it said.
+pub fn udev() -> Result<String> {
+    Ok(run(SCX_PRELOAD, &["resume", "--udev"])?.stderr)
 }
 
 /// `scx_preload load` with further arguments; whatever an earlier test left

@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
 use nix::libc;
 
 /// How often the kernel balances tasks while it bypasses, in microseconds.
@@ -81,6 +82,23 @@ pub fn scx_state() -> Result<String> {
 /// Name of the attached scheduler, if there is one.
 pub fn scx_ops() -> Option<String> {
     read("/sys/kernel/sched_ext/root/ops").ok()
+}
+
+/// Of /proc/meminfo, in kB.
+pub fn memory(what: &str) -> Result<u64> {
+    let text = read("/proc/meminfo")?;
+    let line = text.lines().find_map(|l| l.strip_prefix(what));
+    let word = line.and_then(|l| l.split_whitespace().nth(1));
+    Ok(word.with_context(|| format!("no {what}"))?.parse()?)
+}
+
+/// How many BPF maps, programs and links the kernel has, whosever they are.
+pub fn bpf_objects() -> [usize; 3] {
+    [
+        MapInfoIter::default().count(),
+        ProgInfoIter::default().count(),
+        LinkInfoIter::default().count(),
+    ]
 }
 
 /// How many times a scheduler has been enabled since the boot.

@@ -161,17 +161,17 @@ const FOUR_NODES: &[&str] = &[
 pub const BOOTS: &[Boot] = &[
     // Not all in one: what ends a boot early is repeated as a whole.
     Boot {
-        cmdline: "rd.scx_preload=0",
+        cmdline: "rd.scx_preload=0 lockdown=integrity",
         ..tiny(
             "newest",
             Which::Newest,
-            &["smoke", "loader", "initrd", "dropins", "hooks"],
+            &["smoke", "loader", "initrd", "dropins", "hooks", "lockdown"],
         )
     },
     tiny(
         "newest_bypass",
         Which::Newest,
-        &["bypass", "kernel_bypass", "handover", "coexist"],
+        &["bypass", "kernel_bypass", "handover", "coexist", "survive"],
     ),
     tiny(
         "newest_sched",

@@ -13,7 +13,9 @@ use nix::unistd::Pid;
 
 use super::Test;
 use crate::other::{self, Other};
-use crate::preload::{OBJECTS, eject, load, load_override, refused, status, unload, unload_any};
+use crate::preload::{
+    OBJECTS, eject, is_ours, load, load_override, refused, status, udev, unload, unload_any,
+};
 use crate::sys::{
     SCX_PRELOAD, enable_seq, end_with_sysrq, run, run_ok, scx_ops, scx_state, wait_for,
 };
@@ -48,20 +50,6 @@ pub const TESTS: &[Test] = tests![
 ];
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-fn is_ours() -> Result<()> {
-    let (state, ops) = (scx_state()?, scx_ops());
-    ensure!(
-        state == "enabled" && ops.as_deref() == Some("preload"),
-        "{state} with {ops:?}"
-    );
-    Ok(())
-}
-
-/// What the udev rule does.
-fn udev() -> Result<String> {
-    Ok(run(SCX_PRELOAD, &["resume", "--udev"])?.stderr)
-}
 
 fn udev_resumes() -> Result<()> {
     let start = Instant::now();

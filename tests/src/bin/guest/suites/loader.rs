@@ -231,14 +231,27 @@ fn is_for_root_only() -> Result<()> {
         .mode()
         & 0o7777;
     ensure!(mode == 0o700, "mode {mode:o}");
-    for command in ["load", "unload"] {
+    for command in [
+        &["load"][..],
+        &["unload"],
+        &["resume"],
+        &["resume", "--udev"],
+        &["run", "--", SCX_PRELOAD],
+        &["status"],
+        &["bypass", "on"],
+        &["verify"],
+    ] {
         let out = std::process::Command::new(SCX_PRELOAD)
-            .arg(command)
+            .args(command)
             .uid(65534)
             .output()?;
         let said = String::from_utf8_lossy(&out.stderr);
-        ensure!(out.status.code() == Some(1), "{command}: {:?}", out.status);
-        ensure!(said.contains("root"), "{command} as nobody says {said:?}");
+        ensure!(
+            out.status.code() == Some(1),
+            "{command:?}: {:?}",
+            out.status
+        );
+        ensure!(said.contains("root"), "{command:?} as nobody says {said:?}");
     }
     ensure!(scx_state()? == "enabled");
     unload()

@@ -18,6 +18,7 @@ mod loader;
 mod peers;
 mod sched;
 mod smoke;
+mod survive;
 mod topology;
 mod tutorial;
 
@@ -50,6 +51,8 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("handover", coexist::HANDOVER),
     ("coexist", coexist::TESTS),
     ("kernel_bypass", kernel_bypass::TESTS),
+    ("survive", survive::TESTS),
+    ("lockdown", survive::LOCKDOWN),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
     ("hotplug", hotplug::TESTS),
