@@ -5,6 +5,7 @@ PREFIX ?= /usr
 DESTDIR ?=
 BUILD ?= target/release
 DEFAULTS_OBJ ?= $(BUILD)/defaults.bpf.o
+MINUTES ?= 10
 
 all: build
 
@@ -21,6 +22,9 @@ test: deps build
 
 bench: bench-deps build
 	$(BUILD)/vm bench
+
+soak: deps build
+	$(BUILD)/vm soak --minutes $(MINUTES)
 
 lint:
 	$(CARGO) fmt --all --check
@@ -62,4 +66,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all bench bench-deps build clean demo deps install lint test
+.PHONY: all bench bench-deps build clean demo deps install lint soak test

@@ -10,6 +10,7 @@
 //!   the TEXTs,
 //! - `scx_test.online=CPUS` takes CPUs on line first, for a boot with `maxcpus=`,
 //! - `scx_test.demo` shows the machine instead of testing it,
+//! - `scx_test.soak=SECONDS` lets everything change at once for so long instead,
 //! - `scx_bench.schedulers=NAME[,NAME]` compares schedulers instead; it goes
 //!   with the other words in `scx_preload_tests::bench::words`.
 //!
@@ -24,11 +25,13 @@ mod other;
 mod port;
 mod preload;
 mod runner;
+mod soak;
 mod storm;
 mod suites;
 mod sys;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sys::reboot::{RebootMode, reboot};
@@ -95,6 +98,9 @@ fn obey(port: &mut Port) -> Result<()> {
     let cmdline = sys::read("/proc/cmdline")?;
     if cmdline.split_whitespace().any(|w| w == "scx_test.demo") {
         return demo::show(port);
+    }
+    if let Some(seconds) = word("scx_test.soak")? {
+        return soak::run_for(Duration::from_secs(seconds.parse()?), port);
     }
     if word(words::SCHEDULERS)?.is_some() {
         return bench::compare(port);

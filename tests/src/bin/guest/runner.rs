@@ -105,7 +105,7 @@ impl Ended {
 
 /// Kills what the test left running. Under a pid 1 that is ourselves, that is
 /// everything, and nobody else reaps it.
-fn end_session(leader: Pid) {
+pub fn end_session(leader: Pid) {
     let pid1 = std::process::id() == 1;
     let whom = Pid::from_raw(if pid1 { -1 } else { -leader.as_raw() });
     // ESRCH: nothing is left, the normal case.

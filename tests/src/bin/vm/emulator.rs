@@ -61,7 +61,7 @@ pub fn retry<T>(
 
 /// No code of ours can run the kernel into a breakpoint of its own, nor, before
 /// it runs, keep the kernel from coming to it.
-fn failed(console: &Path) -> bool {
+pub fn failed(console: &Path) -> bool {
     // Without a log QEMU did not start, which it has said; a quiet kernel's has
     // neither line.
     let log = fs::read(console).unwrap_or_default();

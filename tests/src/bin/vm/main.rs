@@ -15,6 +15,7 @@ mod lab;
 mod peers;
 mod programs;
 mod qemu;
+mod soak;
 mod step;
 mod suites;
 mod tiny;
@@ -83,6 +84,13 @@ enum Verb {
     Bench(bench::Options),
     /// Say whether two `results.json` of `bench` agree within their spreads.
     BenchDiff { before: PathBuf, after: PathBuf },
+    /// Let everything change at once, schedulers, CPUs, cgroups, affinities and tasks, and
+    /// look for what stalls, leaks or makes the kernel complain.
+    Soak {
+        /// How long; it ends with the round that has begun.
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        minutes: u32,
+    },
     /// List all tests as boot/suite/test.
     List,
     /// Run each scheduler that the benchmark compares with for some seconds. The
@@ -123,6 +131,7 @@ fn run() -> Result<ExitCode> {
             let filter = filter.unwrap_or_default();
             return suites::run(args.refresh, unit, &filter);
         }
+        Verb::Soak { minutes } => return soak::run(args.refresh, minutes),
         Verb::Peers { filter } => {
             let filter = filter.unwrap_or_default();
             return suites::run_peers(args.refresh, &filter);

@@ -88,7 +88,7 @@ pub fn find(name: &str) -> Option<&'static [Test]> {
 }
 
 /// No oops and no warning of the kernel's so far.
-fn kernel_is_clean() -> Result<()> {
+pub fn kernel_is_clean() -> Result<()> {
     const DIE: u32 = 1 << 7;
     const WARN: u32 = 1 << 9;
     let tainted: u32 = read("/proc/sys/kernel/tainted")?.parse()?;
