@@ -14,6 +14,8 @@
  * Who is favoured is that far ahead when it wakes up that the defaults let it preempt.
  * Frequencies are counted per CPU time of the task and not per time that passes: the
  * length of its runs is in them, and a chain that is held up does not seem less critical.
+ * On one saturated CPU the links of a chain are ahead of hogs, but not of tasks that only
+ * sleep and run: a link that is preempted before it waits is not seen to wait.
  * Of scx_lavd this leaves out criticality that is handed on between waker and wakee, the
  * boosts for kernel threads, lock holders and what interrupts wake, slices by load, its
  * choice of whom to preempt, core compaction, and frequencies by performance criticality.

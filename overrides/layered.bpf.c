@@ -63,6 +63,9 @@ s32 hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wa
 	if (nth < 0 || nth >= NR_LAYERS)
 		return dfl_pick_idle_cpu(p, prev_cpu, wake_flags);
 	layer = &layers[nth];
+	/* A layer has CPUs and no cores: its tasks share them as they come. */
+	if ((wake_flags & PRELOAD_WAKE_CORE) && has_cpu(layer, prev_cpu))
+		return -1;
 	if (has_cpu(layer, prev_cpu) && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 		return prev_cpu;
 	bpf_for(cpu, 0, 64) {

@@ -187,7 +187,7 @@ pub const BOOTS: &[Boot] = &[
     tiny(
         "other",
         Which::Other,
-        &["smoke", "loader", "handover", "hooks", "bypass", "hotplug"],
+        &["smoke", "loader", "handover", "hooks", "hotplug"],
     ),
     shaped("one_cpu", Shape::new("1")),
     shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),
