@@ -22,7 +22,8 @@ use crate::runner::end_session;
 use crate::storm::{self, Counter};
 use crate::suites::kernel_is_clean;
 use crate::sys::{
-    SCX_PRELOAD, bpf_objects, end_with_sysrq, memory, run, run_ok, scx_state, set_online, wait_for,
+    SCX_PRELOAD, bpf_objects, end_with_sysrq, memory, nothing_left, run, run_ok, scx_state,
+    set_online, wait_for,
 };
 
 /// A busy host gives a task no CPU for some seconds.
@@ -143,14 +144,7 @@ fn round(storms: &Storms, counts: &mut Counts) -> Result<()> {
 fn calm_down(before: [usize; 3], log: &mut KernelLog) -> Result<Memory> {
     end_session(Pid::this());
     set_online(1..CPUS, true)?;
-    wait_for(LIMIT, || {
-        let now = bpf_objects();
-        ensure!(
-            now == before,
-            "{before:?} maps, programs, links, now {now:?}"
-        );
-        Ok(())
-    })?;
+    nothing_left(before)?;
     kernel_is_clean()?;
     log.is_quiet()?;
     fs::write("/proc/sys/vm/drop_caches", "3")?;

@@ -101,6 +101,18 @@ pub fn bpf_objects() -> [usize; 3] {
     ]
 }
 
+/// As many BPF objects as before. The kernel frees them a while after their last user.
+pub fn nothing_left(before: [usize; 3]) -> Result<()> {
+    wait_for(Duration::from_secs(40), || {
+        let now = bpf_objects();
+        ensure!(
+            now == before,
+            "{before:?} maps, programs, links, now {now:?}"
+        );
+        Ok(())
+    })
+}
+
 /// How many times a scheduler has been enabled since the boot.
 pub fn enable_seq() -> Result<u64> {
     Ok(read("/sys/kernel/sched_ext/enable_seq")?.parse()?)

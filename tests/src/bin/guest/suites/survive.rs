@@ -26,7 +26,7 @@ use crate::preload::{
     disabled_and_unpinned, is_ours, load, refused, status, udev, unload, unload_any,
 };
 use crate::storm::{self, Counter};
-use crate::sys::{SCX_PRELOAD, bpf_objects, memory, read, set_online, wait_for};
+use crate::sys::{SCX_PRELOAD, bpf_objects, memory, nothing_left, read, set_online, wait_for};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -46,18 +46,6 @@ pub const LOCKDOWN: &[Test] = tests![is_locked_down_and_loads];
 const LIMIT: Duration = Duration::from_secs(20);
 const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
 const BPFFS: &str = "/sys/fs/bpf";
-
-/// As many BPF objects as before. The kernel frees them a while after their last user.
-fn nothing_left(before: [usize; 3]) -> Result<()> {
-    wait_for(LIMIT, || {
-        let now = bpf_objects();
-        ensure!(
-            now == before,
-            "{before:?} maps, programs, links, now {now:?}"
-        );
-        Ok(())
-    })
-}
 
 /// What there is when nothing is loaded; the first load has mounted what it wants.
 fn clean() -> Result<[usize; 3]> {
