@@ -2,7 +2,7 @@
 //! Attach an ops table, which is the same for one that has just been loaded and for
 //! one that is pinned.
 
-use std::ffi::CStr;
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::thread::sleep;
@@ -25,14 +25,15 @@ pub struct Link(OwnedFd);
 
 impl Link {
     /// Keep it attached when this process has ended.
-    pub fn pin(&self, path: &CStr) -> Result<()> {
+    pub fn pin(&self, path: &str) -> Result<()> {
+        let failed = || Error::io(format!("cannot pin {path}"));
+        let c_path = CString::new(path).map_err(|err| failed()(err.into()))?;
         // SAFETY: the descriptor is open, and the path outlives the call.
-        let done = unsafe { libbpf_sys::bpf_obj_pin(self.0.as_raw_fd(), path.as_ptr()) };
-        if done == 0 {
-            return Ok(());
+        let done = unsafe { libbpf_sys::bpf_obj_pin(self.0.as_raw_fd(), c_path.as_ptr()) };
+        match done {
+            0 => Ok(()),
+            err => Err(failed()(Errno::from_raw(-err).into())),
         }
-        let what = format!("cannot pin {}", path.to_string_lossy());
-        Err(Error::io(what)(Errno::from_raw(-done).into()))
     }
 }
 

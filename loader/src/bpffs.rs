@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The BPF file system and our directory in it.
 
-use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -28,7 +27,7 @@ pub const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
 const LOADING: &str = "/sys/fs/bpf/scx_preload/loading";
 
 /// The pinned link; as long as it is there the scheduler needs no process.
-pub const LINK: &CStr = c"/sys/fs/bpf/scx_preload/loaded/link";
+pub const LINK: &str = "/sys/fs/bpf/scx_preload/loaded/link";
 
 /// The pinned ops table, which any process can attach again.
 pub const OPS: &str = "/sys/fs/bpf/scx_preload/loaded/ops";
@@ -96,7 +95,7 @@ impl PinDir {
 
     /// Remove the pinned link, and with it what is attached.
     pub fn unlink(&self) -> Result<()> {
-        remove(&LINK.to_string_lossy())
+        remove(LINK)
     }
 
     /// Forget what was before.
@@ -131,11 +130,10 @@ pub fn require_root() -> Result<()> {
 
 /// The pinned link, if there is one.
 pub fn open_link() -> Result<Option<Link>> {
-    let path = LINK.to_string_lossy();
-    match Link::open(&*path) {
+    match Link::open(LINK) {
         Ok(link) => Ok(Some(link)),
         Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(Error::libbpf(format!("cannot open {path}"))(err)),
+        Err(err) => Err(Error::libbpf(format!("cannot open {LINK}"))(err)),
     }
 }
 

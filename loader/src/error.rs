@@ -66,7 +66,7 @@ pub enum Error {
         log: String,
     },
 
-    /// There is nothing to unload.
+    /// Nothing of ours is pinned.
     #[error("scx_preload is not loaded")]
     NotLoaded,
 

@@ -35,10 +35,12 @@ pub struct Hook {
     pub bad: u64,
 }
 
-/// `SCX_EXIT_UNREG_BPF`: a BPF program has ended it.
+/// Of `enum scx_exit_kind`: the link has gone, a BPF program has ended it, sysrq-S has.
+pub(crate) const EXIT_UNREG: u64 = 64;
 const EXIT_UNREG_BPF: u64 = 65;
+pub(crate) const EXIT_SYSRQ: u64 = 67;
 
-/// `PRELOAD_EXIT_GIVE_WAY`, its code if it was for another scheduler.
+/// `PRELOAD_EXIT_GIVE_WAY`: a BPF program's code if it was for another scheduler.
 const EXIT_GIVE_WAY: i64 = 0x6769_7665;
 
 /// Why our scheduler ended; all 0 while it runs, and before it runs first.
@@ -78,6 +80,18 @@ pub struct Traces {
 }
 
 impl Traces {
+    /// Those of the scheduler that is pinned; none if there is none.
+    pub fn read() -> Result<Option<Self>> {
+        let Some(loaded) = Loaded::find()? else {
+            return Ok(None);
+        };
+        let Some(btf) = loaded.btf()? else {
+            return Ok(None);
+        };
+        let bss = Section::read(&btf, &loaded.maps, "bss")?;
+        Ok(Some(Self::from_section(&btf, &bss)))
+    }
+
     /// Those of a loaded object, attached or not.
     pub fn of(object: &Object) -> Result<Self> {
         let btf = object_btf(object)?;
@@ -168,6 +182,13 @@ impl Loaded {
             .collect();
         Ok(Some(Loaded { programs, maps }))
     }
+
+    /// That of all its programs and maps.
+    fn btf(&self) -> Result<Option<Btf<'static>>> {
+        let btf = self.programs.first().map(|prog| Btf::from_prog_id(prog.id));
+        btf.transpose()
+            .map_err(Error::libbpf("cannot read the scheduler's BTF"))
+    }
 }
 
 /// Write the first entry of a map of the loaded scheduler.
@@ -184,11 +205,9 @@ impl Live {
         let Some(loaded) = Loaded::find()? else {
             return Ok(None);
         };
-        let Some(first) = loaded.programs.first() else {
+        let Some(btf) = loaded.btf()? else {
             return Ok(None);
         };
-        let btf = Btf::from_prog_id(first.id)
-            .map_err(Error::libbpf("cannot read the scheduler's BTF"))?;
         Self::from_parts(&btf, &loaded.programs, &loaded.maps).map(Some)
     }
 

@@ -11,16 +11,10 @@ use crate::attach::attach;
 use crate::bpffs::{self, PinDir};
 use crate::history::{History, Out};
 use crate::kernel::{SchedExt, monotonic};
-use crate::live::{Live, Traces};
+use crate::live::{EXIT_SYSRQ, EXIT_UNREG, Traces};
 use crate::object::Source;
 use crate::scheduler::{self, Loaded, OPS, STATE_LIMIT, When};
 use crate::{Error, Result};
-
-/// `SCX_EXIT_UNREG`: its link has gone.
-const EXIT_UNREG: u64 = 64;
-
-/// `SCX_EXIT_SYSRQ`.
-const EXIT_SYSRQ: u64 = 67;
 
 /// How often to look whether who is loading another scheduler has done so.
 const LOOK: Duration = Duration::from_millis(20);
@@ -63,7 +57,7 @@ fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
         return Err(Error::StaysOut(follows(&now)));
     }
 
-    let traces = traces()?;
+    let traces = Traces::read()?.ok_or(Error::NotLoaded)?;
     if traces.handover.sysrq != 0 || traces.exit.kind == EXIT_SYSRQ {
         history.out = Some(Out::Sysrq);
         history.write(&pins)?;
@@ -80,19 +74,17 @@ fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
     // The dead link holds the table.
     pins.unlink()?;
     match attach(&ops)? {
-        Ok(link) if !must_wait(&self::traces()?, wait) => {
+        Ok(link) => {
+            // Did somebody begin to load while we were not there yet to give way?
+            if must_wait(&Traces::read()?.ok_or(Error::NotLoaded)?, wait) {
+                return Ok(None);
+            }
             link.pin(bpffs::LINK)?;
             Ok(Some(Resumed::Attached))
         }
-        // Somebody has begun to load while we were not there yet to give way.
-        Ok(_) => Ok(None),
         Err(now) if now.state == "disabled" => Ok(None),
         Err(now) => Err(Error::StaysOut(follows(&now))),
     }
-}
-
-fn traces() -> Result<Traces> {
-    Ok(Live::read()?.ok_or(Error::NotLoaded)?.traces)
 }
 
 fn must_wait(traces: &Traces, wait: Duration) -> bool {

@@ -110,7 +110,7 @@ fn start(
 ) -> Result<Loaded> {
     let mut loaded = object::load(source, settings)?;
     make_ready(&mut ops(source, &mut loaded)?)?;
-    let mut beside = attach_beside(source, &mut loaded)?;
+    let mut beside = attach_beside(source, &loaded);
     let mut replace = |loaded: &mut Object| {
         libbpf_log::take();
         pins.replace(|dir| pin(dir, source, loaded, &mut beside))
@@ -228,21 +228,19 @@ fn ops<'obj>(source: &Source, object: &'obj mut Object) -> Result<MapMut<'obj>> 
 
 /// Attach what notices other schedulers. Without it nobody can start one beside ours,
 /// which is no reason to do without ours.
-fn attach_beside(source: &Source, object: &mut Object) -> Result<Vec<(&'static str, Link)>> {
+fn attach_beside(source: &Source, object: &Object) -> Vec<(&'static str, Link)> {
     let mut links = Vec::new();
+    let mut maps = object.maps();
+    let Some(ops) = maps.find(|map| map.map_type() == MapType::StructOps) else {
+        return links;
+    };
     for (program, pin) in BESIDE {
         let Some(found) = object.progs_mut().find(|prog| prog.name() == program) else {
             log::debug!("{} has no {program}()", source.name);
             break;
         };
-        let ops = object
-            .maps()
-            .find(|map| map.map_type() == MapType::StructOps);
         // Otherwise scx_bpf_exit() would end whatever scheduler there is.
-        let attached = match ops {
-            Some(ops) => found.assoc_struct_ops(&ops).and_then(|()| found.attach()),
-            None => continue,
-        };
+        let attached = found.assoc_struct_ops(&ops).and_then(|()| found.attach());
         match attached {
             Ok(link) => links.push((pin, link)),
             Err(err) => {
@@ -251,7 +249,7 @@ fn attach_beside(source: &Source, object: &mut Object) -> Result<Vec<(&'static s
             }
         }
     }
-    Ok(links)
+    links
 }
 
 /// Pin all but the link of the scheduler into `dir`.
