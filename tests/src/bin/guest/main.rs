@@ -21,6 +21,7 @@ mod demo;
 mod hog;
 mod init;
 mod journal;
+mod kmsg;
 mod other;
 mod port;
 mod preload;

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use scx_preload_tests::bench::{PEERS_FILE, Peer};
 
-use crate::preload::OBJECTS;
+use crate::preload::object;
 use crate::sys::{enable_seq, poll, scx_ops, scx_state, wait_for};
 
 /// Of the fixtures.
@@ -37,17 +37,15 @@ pub struct Other(Child);
 impl Other {
     /// That of the fixtures.
     pub fn fixture() -> Result<Self> {
-        let object = format!("{OBJECTS}/other.bpf.o");
-        Self::start("other", &[PROGRAM.into(), object])
+        Self::start("other", &[PROGRAM.into(), object("other")])
     }
 
     /// The same, but it attaches only some time after it has loaded, and that is not waited
     /// for.
     pub fn loading(seconds: u32) -> Result<Self> {
         let seconds = seconds.to_string();
-        let object = format!("{OBJECTS}/other.bpf.o");
         let child = Command::new(PROGRAM)
-            .args(["--after", &seconds, &object])
+            .args(["--after", &seconds, &object("other")])
             .spawn();
         Ok(Self(
             child.with_context(|| format!("cannot start {PROGRAM}"))?,

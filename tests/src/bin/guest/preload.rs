@@ -2,6 +2,7 @@
 //! The program under test, as the suites use it.
 
 use std::fs;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -16,7 +17,7 @@ pub const OBJECTS: &str = "/objects";
 pub const PIN: &str = "/sys/fs/bpf/scx_preload/loaded/link";
 
 /// All pins of what is loaded.
-const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
+pub const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
 
 /// The path of an override or fixture.
 pub fn object(name: &str) -> String {
@@ -61,6 +62,14 @@ pub fn is_ours() -> Result<()> {
 /// What the udev rule does; what it said.
 pub fn udev() -> Result<String> {
     Ok(run(SCX_PRELOAD, &["resume", "--udev"])?.stderr)
+}
+
+/// The udev rule brings ours back.
+pub fn udev_resumes() -> Result<()> {
+    let start = Instant::now();
+    let said = udev()?;
+    println!("resume took {:?}: {}", start.elapsed(), said.trim());
+    is_ours().context(said)
 }
 
 /// `scx_preload load` with further arguments; whatever an earlier test left

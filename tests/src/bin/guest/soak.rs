@@ -3,21 +3,20 @@
 //! was after each round, however many there are.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Pid;
 use scx_preload_tests::Report;
 
 use crate::hog::{Hog, Kind};
+use crate::kmsg::KernelLog;
 use crate::other::{self, Other};
 use crate::port::Port;
-use crate::preload::{eject, is_ours, load, load_override, status, udev, unload};
+use crate::preload::{eject, is_ours, load, load_override, status, udev, udev_resumes, unload};
 use crate::runner::end_session;
 use crate::storm::{self, Counter};
 use crate::suites::kernel_is_clean;
@@ -98,8 +97,7 @@ fn round(storms: &Storms, counts: &mut Counts) -> Result<()> {
                 false => other.stop()?,
             }
         }
-        udev()?;
-        is_ours().with_context(|| format!("back; killed: {killed}"))?;
+        udev_resumes().with_context(|| format!("back; killed: {killed}"))?;
         counts.hand_overs += 1;
     }
     at_work.go_on().context("back")?;
@@ -132,8 +130,7 @@ fn round(storms: &Storms, counts: &mut Counts) -> Result<()> {
 
     eject()?;
     other::disabled()?;
-    udev()?;
-    is_ours().context("back after an error")?;
+    udev_resumes().context("back after an error")?;
     counts.ejections += 1;
     at_work.go_on().context("after an error")?;
     is_ours()?;
@@ -146,7 +143,7 @@ fn calm_down(before: [usize; 3], log: &mut KernelLog) -> Result<Memory> {
     set_online(1..CPUS, true)?;
     nothing_left(before)?;
     kernel_is_clean()?;
-    log.is_quiet()?;
+    is_quiet(log)?;
     fs::write("/proc/sys/vm/drop_caches", "3")?;
     sleep(Duration::from_secs(1));
     Memory::now()
@@ -309,46 +306,14 @@ fn hackbench(count: Counter) -> Result<Hog> {
     })
 }
 
-/// What the kernel says from a moment on.
-struct KernelLog(File);
-
-impl KernelLog {
-    fn open() -> Result<Self> {
-        let mut log = Self(
-            File::options()
-                .read(true)
-                .custom_flags(OFlag::O_NONBLOCK.bits())
-                .open("/dev/kmsg")
-                .context("/dev/kmsg")?,
-        );
-        log.records();
-        Ok(log)
-    }
-
-    fn records(&mut self) -> Vec<String> {
-        let mut records = Vec::new();
-        let mut record = [0; 8192];
-        loop {
-            match self.0.read(&mut record) {
-                Ok(len @ 1..) => {
-                    records.push(String::from_utf8_lossy(&record[..len]).into_owned());
-                }
-                // Some were overwritten before they were read.
-                Err(err) if err.raw_os_error() == Some(nix::libc::EPIPE) => {}
-                _ => return records,
-            }
-        }
-    }
-
-    /// No complaint since it was asked last.
-    fn is_quiet(&mut self) -> Result<()> {
-        const COMPLAINTS: [&str; 5] = ["WARNING:", "BUG:", "stall", "Oops", "hung_task"];
-        let records = self.records();
-        let complaints: Vec<_> = records
-            .iter()
-            .filter(|record| COMPLAINTS.iter().any(|word| record.contains(word)))
-            .collect();
-        ensure!(complaints.is_empty(), "the kernel says {complaints:#?}");
-        Ok(())
-    }
+/// No complaint of the kernel's since it was asked last.
+fn is_quiet(log: &mut KernelLog) -> Result<()> {
+    const COMPLAINTS: [&str; 5] = ["WARNING:", "BUG:", "stall", "Oops", "hung_task"];
+    let records = log.records();
+    let complaints: Vec<_> = records
+        .iter()
+        .filter(|record| COMPLAINTS.iter().any(|word| record.contains(word)))
+        .collect();
+    ensure!(complaints.is_empty(), "the kernel says {complaints:#?}");
+    Ok(())
 }

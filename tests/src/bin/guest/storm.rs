@@ -13,8 +13,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
 use crate::hog::{Hog, Kind, allow, work};
-
-const ROOT: &str = "/sys/fs/cgroup";
+use crate::sys::{CGROUPS, set_cgroup as set};
 
 /// A number that we share with the processes that we start from now on.
 #[derive(Clone, Copy)]
@@ -79,11 +78,7 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
         "/sys/fs/cgroup/storm_b",
         "/sys/fs/cgroup/storm_c",
     ];
-    let set = |group: &str, file: &str, value: &str| {
-        let path = format!("{group}/{file}");
-        fs::write(&path, value).with_context(|| format!("cannot write {value} to {path}"))
-    };
-    set(ROOT, "cgroup.subtree_control", "+cpu +cpuset")?;
+    set(CGROUPS, "cgroup.subtree_control", "+cpu +cpuset")?;
     for group in GROUPS {
         // Of a storm that was ended.
         if fs::exists(group)? {
@@ -96,7 +91,7 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
             for group in GROUPS {
                 fs::create_dir(group).with_context(|| format!("cannot make {group}"))?;
                 let hog = Hog::start(Kind::default())?;
-                set(group, "cgroup.procs", &hog.pid().to_string())?;
+                set(group, "cgroup.procs", hog.pid())?;
                 hogs.push(hog);
             }
             for (weight, cpus) in [("10", "0-3"), ("1000", "0"), ("100", "2-7"), ("1", "")] {
@@ -109,7 +104,7 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
                 sleep(Duration::from_millis(5));
             }
             for (hog, group) in hogs.into_iter().zip(GROUPS) {
-                set(ROOT, "cgroup.procs", &hog.pid().to_string())?;
+                set(CGROUPS, "cgroup.procs", hog.pid())?;
                 fs::remove_dir(group).with_context(|| format!("cannot remove {group}"))?;
                 count.add();
             }

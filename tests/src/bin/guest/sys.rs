@@ -92,6 +92,15 @@ pub fn memory(what: &str) -> Result<u64> {
     Ok(word.with_context(|| format!("no {what}"))?.parse()?)
 }
 
+/// The root of the cgroups.
+pub const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Writes a file of a cgroup.
+pub fn set_cgroup(group: &str, file: &str, value: impl ToString) -> Result<()> {
+    let (path, value) = (format!("{group}/{file}"), value.to_string());
+    fs::write(&path, &value).with_context(|| format!("cannot write {value} to {path}"))
+}
+
 /// How many BPF maps, programs and links the kernel has, whosever they are.
 pub fn bpf_objects() -> [usize; 3] {
     [

@@ -16,7 +16,7 @@ use super::Test;
 use crate::hog::{Hog, Kind};
 use crate::journal;
 use crate::other::Other;
-use crate::preload::{PIN, eject};
+use crate::preload::{PIN, eject, is_ours};
 use crate::sys::{SCX_PRELOAD, enable_seq, poll, read, run, run_ok, scx_ops, scx_state, wait_for};
 use crate::tests;
 
@@ -342,16 +342,7 @@ fn hook_overridden() -> Result<()> {
 /// Our rule runs in the real root's udev.
 fn ours_follows() -> Result<()> {
     fs::remove_file("/sys/fs/bpf/other").context("no pin of the other one")?;
-    wait_for(COME_BACK, enabled_now)
-}
-
-fn enabled_now() -> Result<()> {
-    let (state, ops) = (scx_state()?, scx_ops().unwrap_or_default());
-    ensure!(
-        state == "enabled" && ops == "preload",
-        "{state} with {ops:?}"
-    );
-    Ok(())
+    wait_for(COME_BACK, is_ours)
 }
 
 fn stands_by() -> Result<()> {
@@ -372,12 +363,12 @@ fn ours_follows_a_service() -> Result<()> {
     run_ok("systemctl", &["start", OTHER_UNIT])?;
     wait_for(COME_BACK, other_stays)?;
     run_ok("systemctl", &["stop", OTHER_UNIT])?;
-    wait_for(COME_BACK, enabled_now)?;
+    wait_for(COME_BACK, is_ours)?;
     // Now that ours is there, it still needs no more than to be started.
     run_ok("systemctl", &["start", OTHER_UNIT])?;
     wait_for(COME_BACK, other_stays)?;
     run_ok("systemctl", &["stop", OTHER_UNIT])?;
-    wait_for(COME_BACK, enabled_now)
+    wait_for(COME_BACK, is_ours)
 }
 
 fn comes_back_when_idle() -> Result<()> {
@@ -400,7 +391,7 @@ fn come_back(times: usize) -> Result<()> {
             Ok(())
         })?;
         let ended = start.elapsed();
-        poll(COME_BACK, Duration::from_millis(1), enabled_now)?;
+        poll(COME_BACK, Duration::from_millis(1), is_ours)?;
         println!(
             "killed; no root after {ended:?}, ours after {:?}",
             start.elapsed()
@@ -412,12 +403,12 @@ fn come_back(times: usize) -> Result<()> {
 fn error_brings_the_defaults() -> Result<()> {
     // Alone in a boot, nothing has attached it yet.
     run(SCX_PRELOAD, &["resume"])?;
-    enabled_now()?;
+    is_ours()?;
     let seq = enable_seq()?;
     eject()?;
     wait_for(COME_BACK, || {
         ensure!(enable_seq()? > seq, "not enabled again");
-        enabled_now()
+        is_ours()
     })?;
     eject()?;
     wait_for(COME_BACK, || {
@@ -427,7 +418,7 @@ fn error_brings_the_defaults() -> Result<()> {
         disabled()
     })?;
     run_ok(SCX_PRELOAD, &["load", "--defaults"])?;
-    enabled_now()
+    is_ours()
 }
 
 fn other_stays() -> Result<()> {

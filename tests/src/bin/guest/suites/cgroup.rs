@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::Test;
 use crate::hog::{Hog, Kind, ONLY, shares};
 use crate::preload::load;
+use crate::sys::{CGROUPS, set_cgroup as set};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -26,7 +27,6 @@ pub const TESTS: &[Test] = tests![
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
-const ROOT: &str = "/sys/fs/cgroup";
 
 /// Two cgroups, and two in the first one.
 const A: &str = "/sys/fs/cgroup/a";
@@ -34,16 +34,11 @@ const B: &str = "/sys/fs/cgroup/b";
 const A_X: &str = "/sys/fs/cgroup/a/x";
 const A_Y: &str = "/sys/fs/cgroup/a/y";
 
-fn set(group: &str, file: &str, value: impl ToString) -> Result<()> {
-    let path = format!("{group}/{file}");
-    fs::write(&path, value.to_string()).with_context(|| format!("cannot write {path}"))
-}
-
 /// The cgroups with the cpu controller on and these weights. What an earlier test has
 /// left in them is gone: its hogs died with it.
 fn groups(weights: &[(&str, u32)]) -> Result<()> {
     load(&[])?;
-    set(ROOT, "cgroup.subtree_control", "+cpu")?;
+    set(CGROUPS, "cgroup.subtree_control", "+cpu")?;
     for (group, weight) in weights {
         let parent = Path::new(group).parent().context("no parent")?;
         set(

@@ -14,7 +14,8 @@ use nix::unistd::Pid;
 use super::Test;
 use crate::other::{self, Other};
 use crate::preload::{
-    OBJECTS, eject, is_ours, load, load_override, refused, status, udev, unload, unload_any,
+    eject, is_ours, load, load_override, object, refused, status, udev, udev_resumes, unload,
+    unload_any,
 };
 use crate::sys::{
     SCX_PRELOAD, enable_seq, end_with_sysrq, run, run_ok, scx_ops, scx_state, wait_for,
@@ -50,13 +51,6 @@ pub const TESTS: &[Test] = tests![
 ];
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-fn udev_resumes() -> Result<()> {
-    let start = Instant::now();
-    let said = udev()?;
-    println!("resume took {:?}: {}", start.elapsed(), said.trim());
-    is_ours().context(said)
-}
 
 /// `resume` says `words`, and nothing changes.
 fn stays_out(words: &[&str]) -> Result<()> {
@@ -230,7 +224,7 @@ fn stands_by_until_asked() -> Result<()> {
 
     // What stands by can be replaced, and a load that fails leaves it.
     load(&["--standby"])?;
-    let reject = crate::preload::object("reject");
+    let reject = object("reject");
     refused(&["load", "--object", &reject], 1, &[])?;
     ensure!(!status()?["stands_by"].is_null());
     run_ok(SCX_PRELOAD, &["load"])?;
@@ -284,8 +278,7 @@ fn errors_are_forgotten_by_load() -> Result<()> {
 
 fn run_hands_over_and_comes_back() -> Result<()> {
     load(&[])?;
-    let object = format!("{OBJECTS}/other.bpf.o");
-    let mut run = start_run(&[other::PROGRAM, &object])?;
+    let mut run = start_run(&[other::PROGRAM, &object("other")])?;
     wait_for(LIMIT, || {
         ensure!(scx_ops().as_deref() == Some("other"), "{:?}", scx_ops());
         Ok(())

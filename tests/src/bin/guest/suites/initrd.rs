@@ -2,37 +2,29 @@
 //! What an initramfs without systemd and its real root ask of the program. The kernel
 //! command line of this boot has rd.scx_preload=0.
 
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use nix::libc;
 
 use super::Test;
-use crate::preload::{disabled_and_unpinned, unload, unload_any};
-use crate::sys::{SCX_PRELOAD, enable_seq, run, scx_ops, scx_state};
+use crate::kmsg::KernelLog;
+use crate::preload::{disabled_and_unpinned, is_ours, unload, unload_any};
+use crate::sys::{SCX_PRELOAD, enable_seq, run};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![leaves_it_to_the_real_root, loads_in_the_real_root_once];
 
 fn leaves_it_to_the_real_root() -> Result<()> {
     unload_any()?;
-    let mut log = File::options()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open("/dev/kmsg")?;
-    records(&mut log);
+    let mut log = KernelLog::open()?;
     let status = Command::new(SCX_PRELOAD)
         .args(["load", "--boot", "--initrd"])
-        .stderr(log.try_clone()?)
+        .stderr(log.stdio()?)
         .status()
         .context("cannot run scx_preload")?;
     ensure!(status.success(), "{status}");
     disabled_and_unpinned()?;
-    let records = records(&mut log);
+    let records = log.records();
     let ours: Vec<_> = records
         .iter()
         .filter(|r| r.contains("scx_preload"))
@@ -43,16 +35,6 @@ fn leaves_it_to_the_real_root() -> Result<()> {
         "{records:?}"
     );
     Ok(())
-}
-
-/// What is new in the kernel's log: PRIORITY,NUMBER,TIME,…;MESSAGE
-fn records(log: &mut File) -> Vec<String> {
-    let mut record = [0; 8192];
-    let mut records = Vec::new();
-    while let Ok(len @ 1..) = log.read(&mut record) {
-        records.push(String::from_utf8_lossy(&record[..len]).into_owned());
-    }
-    records
 }
 
 fn loads_in_the_real_root_once() -> Result<()> {
@@ -67,7 +49,7 @@ fn loads_in_the_real_root_once() -> Result<()> {
             out.code,
             out.stderr
         );
-        ensure!(scx_state()? == "enabled" && scx_ops().as_deref() == Some("preload"));
+        is_ours()?;
         let enables = enable_seq()? - before;
         ensure!(
             enables == u64::from(said == "attached"),

@@ -23,7 +23,8 @@ use super::Test;
 use crate::hog::{Hog, Kind, shares};
 use crate::other::{self, Other};
 use crate::preload::{
-    disabled_and_unpinned, is_ours, load, refused, status, udev, unload, unload_any,
+    LOADED, disabled_and_unpinned, is_ours, load, refused, status, udev, udev_resumes, unload,
+    unload_any,
 };
 use crate::storm::{self, Counter};
 use crate::sys::{SCX_PRELOAD, bpf_objects, memory, nothing_left, read, set_online, wait_for};
@@ -44,7 +45,6 @@ pub const TESTS: &[Test] = tests![
 pub const LOCKDOWN: &[Test] = tests![is_locked_down_and_loads];
 
 const LIMIT: Duration = Duration::from_secs(20);
-const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
 const BPFFS: &str = "/sys/fs/bpf";
 
 /// What there is when nothing is loaded; the first load has mounted what it wants.
@@ -236,8 +236,7 @@ fn killed_while_it_replaces() -> Result<()> {
         let context = || format!("killed after call {at}, {}", calls[at].name);
         stand_by()?;
         killed(&args, at).with_context(context)?;
-        udev().with_context(context)?;
-        is_ours().with_context(context)?;
+        udev_resumes().with_context(context)?;
         match status()?["settings"]["slice_ns"].as_u64() {
             Some(OLD) => old += 1,
             Some(NEW) => replaced += 1,
@@ -314,8 +313,7 @@ fn loads_when_memory_is_short() -> Result<()> {
     is_ours()?;
     let other = Other::fixture()?;
     other.stop()?;
-    udev()?;
-    is_ours()?;
+    udev_resumes()?;
     drop(eater);
     is_ours()
 }
@@ -464,8 +462,7 @@ fn is_locked_down_and_loads() -> Result<()> {
     load(&[])?;
     is_ours()?;
     Other::fixture()?.stop()?;
-    udev()?;
-    is_ours()?;
+    udev_resumes()?;
     unload()?;
     disabled_and_unpinned()
 }
