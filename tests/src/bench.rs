@@ -37,8 +37,12 @@ pub const PEERS: &[(&str, Option<&str>)] = &[
     ("beerland", Some("1.1.4")),
     ("rusty", Some("1.1.4")),
     ("p2dq", Some("1.1.4")),
+    (LAYERED, Some("1.1.4")),
     ("lavd", Some("1.1.4")),
 ];
+
+/// It does not start without layers, of which it has an example.
+pub const LAYERED: &str = "layered";
 
 /// The peer that some targets refer to.
 pub const SIMPLE: &str = "simple";

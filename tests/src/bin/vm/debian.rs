@@ -99,9 +99,8 @@ pub struct Debian {
 
 impl Debian {
     pub fn get(cache: &Cache, mirror: &Mirror, kernels: &[&Kernel]) -> Result<Self> {
-        let base = base(cache, mirror)?;
-        let ours = cache.dir.join("install");
-        install(&ours)?;
+        let base = base(cache, mirror, PACKAGES)?;
+        let ours = install(cache)?;
 
         let object = programs::object(OVERRIDE)?;
         // But for dracut, which here makes an image for another machine.
@@ -117,9 +116,7 @@ impl Debian {
         for kernel in kernels {
             key = key.with(&kernel.dir);
         }
-        for path in files(&ours)? {
-            key = key.with(&path).with_file(&path)?;
-        }
+        key = with_all(key, &ours)?;
         let dir = cache.get(&format!("debian/{}", key.name()), |dir| {
             fs::create_dir(dir)?;
             let root = dir.join("root");
@@ -167,8 +164,37 @@ impl Debian {
             fs::remove_dir_all(&root).context("cannot remove the root's directory")
         })?;
         cache.prune("debian", 3)?;
-        cache.prune("base", 1)?;
+        // With more packages, and without.
+        cache.prune("base", 2)?;
         Ok(Debian { dir })
+    }
+
+    /// A disk for its images with more packages and what `add` puts into the root, of
+    /// which `key` knows.
+    pub fn more(
+        cache: &Cache,
+        mirror: &Mirror,
+        kernel: &Kernel,
+        packages: &str,
+        key: Key,
+        add: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let base = base(cache, mirror, &format!("{PACKAGES},{packages}"))?;
+        let ours = install(cache)?;
+        let key = with_all(key.with(&base).with(&kernel.dir), &ours)?;
+        let name = format!("debian/{}.disk", key.name());
+        cache.get(&name, |path| {
+            let root = path.with_extension("root");
+            if root.exists() {
+                fs::remove_dir_all(&root)?;
+            }
+            step::done("Debian root with more", || {
+                fill(&root, &base, &ours, &[kernel])?;
+                add(&root)
+            })?;
+            disk(&root, path)?;
+            fs::remove_dir_all(&root).context("cannot remove the root's directory")
+        })
     }
 
     pub fn disk(&self) -> PathBuf {
@@ -189,9 +215,9 @@ fn take(root: &Path, dir: &Path, name: &str) -> Result<()> {
 }
 
 /// A tar of a minimal Debian.
-fn base(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
+fn base(cache: &Cache, mirror: &Mirror, packages: &str) -> Result<PathBuf> {
     let line = mirror.line(SUITE);
-    let key = Key::default().with((PACKAGES, LEFT_OUT, &line));
+    let key = Key::default().with((packages, LEFT_OUT, &line));
     cache.get(&format!("base/{}.tar", key.name()), |path| {
         let mut mmdebstrap = Command::new("mmdebstrap");
         mmdebstrap.args([
@@ -199,7 +225,7 @@ fn base(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
             "--format=tar",
             "--aptopt=Acquire::Languages \"none\"",
         ]);
-        mmdebstrap.arg(format!("--include={PACKAGES}"));
+        mmdebstrap.arg(format!("--include={packages}"));
         for pattern in LEFT_OUT {
             mmdebstrap.arg(format!("--dpkgopt=path-exclude={pattern}"));
         }
@@ -208,10 +234,11 @@ fn base(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     })
 }
 
-/// All that is ours, as `make install` lays it out, and the guest.
-fn install(dir: &Path) -> Result<()> {
+/// A directory with all that is ours, as `make install` lays it out, and the guest.
+fn install(cache: &Cache) -> Result<PathBuf> {
+    let dir = cache.dir.join("install");
     if dir.exists() {
-        fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
+        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
     let mut make = Command::new("make");
     make.args(["-C", WORKSPACE, "install", "PREFIX=/usr"])
@@ -235,7 +262,15 @@ fn install(dir: &Path) -> Result<()> {
         fs::create_dir_all(to.parent().context("a file without a directory")?)?;
         fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    Ok(())
+    Ok(dir)
+}
+
+/// All files under a directory are part of the key.
+fn with_all(mut key: Key, dir: &Path) -> Result<Key> {
+    for path in files(dir)? {
+        key = key.with(&path).with_file(&path)?;
+    }
+    Ok(key)
 }
 
 /// All files under a directory, in a fixed order.

@@ -16,7 +16,7 @@ use crate::emulator::Emulator;
 use crate::kernel::Kernel;
 use crate::qemu::Machine;
 use crate::suites::{Boot, Vm, Which};
-use crate::{kit, peers, step, tiny};
+use crate::{kit, peers, scx_loader, step, tiny};
 
 /// The suite with the newest kernel.
 pub const NEWEST: &str = "trixie-backports";
@@ -30,6 +30,7 @@ pub struct Lab {
     tiny: Option<PathBuf>,
     peers: Vec<Peer>,
     debian: Option<Debian>,
+    scx_loader: Option<PathBuf>,
 }
 
 impl Lab {
@@ -43,6 +44,7 @@ impl Lab {
             tiny: None,
             peers: Vec::new(),
             debian: None,
+            scx_loader: None,
         })
     }
 
@@ -90,6 +92,14 @@ impl Lab {
         let _lock = self.cache.lock()?;
         self.peers = peers::get(&self.cache, &self.mirror, names)?;
         Ok(&self.peers)
+    }
+
+    /// Makes what a boot of `Vm::ScxLoader` needs besides.
+    pub fn prepare_scx_loader(&mut self) -> Result<()> {
+        let _lock = self.cache.lock()?;
+        let kernel = self.kernel(Which::Newest)?;
+        self.scx_loader = Some(scx_loader::disk(&self.cache, &self.mirror, kernel)?);
+        Ok(())
     }
 
     fn prepare_kernel(&mut self, which: Which) -> Result<()> {
@@ -186,7 +196,10 @@ impl Lab {
             qemu: emulator.command(),
             kernel: kernel.image(),
             initrd,
-            disk: Some(debian.disk()),
+            disk: Some(match (&boot.vm, &self.scx_loader) {
+                (Vm::ScxLoader, disk) => disk.clone().context("its root was not prepared")?,
+                _ => debian.disk(),
+            }),
             shape: boot.shape,
             icount: false,
             cmdline: format!(

@@ -15,6 +15,7 @@ mod lab;
 mod peers;
 mod programs;
 mod qemu;
+mod scx_loader;
 mod soak;
 mod step;
 mod suites;
@@ -93,10 +94,11 @@ enum Verb {
     },
     /// List all tests as boot/suite/test.
     List,
-    /// Run each scheduler that the benchmark compares with for some seconds. The
-    /// first time they are built, which takes longer than all tests.
+    /// Run each scheduler that the benchmark compares with for some seconds beside ours,
+    /// and scx_loader, which switches between them. The first time they are built,
+    /// which takes longer than all tests.
     Peers {
-        /// Only those with this text in peers/peers/NAME.
+        /// Only those with this text in peers/peers/NAME or scx_loader/scx_loader/TEST.
         filter: Option<String>,
     },
 }

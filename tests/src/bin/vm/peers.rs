@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use scx_preload_defaults::{VMLINUX_DIR, compile, write_headers};
-use scx_preload_tests::bench::{PEERS, PEERS_FILE, Peer, SIMPLE};
+use scx_preload_tests::bench::{LAYERED, PEERS, PEERS_FILE, Peer, SIMPLE};
 
 use crate::apt::{Mirror, Suite};
 use crate::cache::Cache;
@@ -35,7 +35,10 @@ pub fn get(cache: &Cache, mirror: &Mirror, names: &[&str]) -> Result<Vec<Peer>> 
     // Worth its size only as long as one is still to be built.
     let target = cache.dir.join(TARGET);
     let built = |(name, version): &(&str, Option<&str>)| {
-        version.is_none_or(|version| cache.dir.join(entry(name, version)).exists())
+        version.is_none_or(|version| {
+            let entry = entry(&format!("scx_{name}"), version);
+            cache.dir.join(entry).exists()
+        })
     };
     if PEERS.iter().all(built) && target.exists() {
         fs::remove_dir_all(&target)
@@ -70,8 +73,11 @@ fn peer(cache: &Cache, mirror: &Mirror, name: &str, version: Option<&str>) -> Re
     let (program, from, args) = match version {
         Some(version) => (
             format!("usr/bin/scx_{name}"),
-            installed(cache, name, version)?,
-            vec![],
+            installed(cache, &format!("scx_{name}"), version)?,
+            match name {
+                LAYERED => vec!["--run-example".into()],
+                _ => vec![],
+            },
         ),
         None => {
             let object = "objects/scx_simple.bpf.o";
@@ -97,26 +103,26 @@ fn peer(cache: &Cache, mirror: &Mirror, name: &str, version: Option<&str>) -> Re
 
 /// Its name in the cache.
 fn entry(name: &str, version: &str) -> String {
-    format!("peers/scx_{name}_{version}")
+    format!("peers/{name}_{version}")
 }
 
 /// The program of a crate, as its users install it.
-fn installed(cache: &Cache, name: &str, version: &str) -> Result<PathBuf> {
+pub fn installed(cache: &Cache, name: &str, version: &str) -> Result<PathBuf> {
     let dir = cache.get(&entry(name, version), |dir| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut install = Command::new("nice");
         install
             .arg(cargo)
             .args(["install", "--locked", "--no-track"])
-            .args([&format!("scx_{name}"), "--version", &format!("={version}")])
+            .args([name, "--version", &format!("={version}")])
             .arg("--root")
             .arg(dir)
             .env("CARGO_TARGET_DIR", cache.dir.join(TARGET))
             .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
             .env("BPF_CLANG", compile::clang()?);
-        step::run(&format!("cargo install scx_{name}"), &mut install)
+        step::run(&format!("cargo install {name}"), &mut install)
     })?;
-    Ok(dir.join(format!("bin/scx_{name}")))
+    Ok(dir.join("bin").join(name))
 }
 
 /// The object of scx_simple; its program is ours.
@@ -125,7 +131,7 @@ fn simple(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     let meta = suite.package("linux-source")?;
     let source = meta.depends.iter().find(|d| d.starts_with("linux-source-"));
     let package = suite.package(source.context("linux-source names no package")?)?;
-    let dir = cache.get(&entry(SIMPLE, &package.version), |dir| {
+    let dir = cache.get(&entry(&format!("scx_{SIMPLE}"), &package.version), |dir| {
         fs::create_dir(dir)?;
         suite.download(&[package], dir)?;
         step::done("scx_simple", || compile_simple(dir))

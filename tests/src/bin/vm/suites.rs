@@ -39,6 +39,8 @@ pub enum Vm {
     Drill(fn(&mut Archive) -> Result<()>),
     /// The plain one with what the tutorial's author has built.
     Tutorial,
+    /// The plain one before a root with scx_loader and schedulers for it.
+    ScxLoader,
 }
 
 /// One boot of one VM and what is tested in it.
@@ -261,10 +263,16 @@ pub const BOOTS: &[Boot] = &[
 ];
 
 /// Not among the tests: to build what it boots takes longer than they do.
-const PEERS: &[Boot] = &[Boot {
-    vm: Vm::Peers,
-    ..tiny("peers", Which::Newest, &["peers"])
-}];
+const PEERS: &[Boot] = &[
+    Boot {
+        vm: Vm::Peers,
+        ..tiny("peers", Which::Newest, &["peers"])
+    },
+    Boot {
+        vm: Vm::ScxLoader,
+        ..debian("scx_loader", "", &["scx_loader"])
+    },
+];
 
 /// A boot with the full names of the tests that are due in it.
 pub struct Planned {
@@ -363,6 +371,9 @@ pub fn run_peers(refresh: bool, filter: &str) -> Result<ExitCode> {
     let names = bench::PEERS.iter().map(|(name, _)| *name);
     let names: Vec<_> = names.filter(due).collect();
     lab.prepare_peers(&names)?;
+    if plan.iter().any(|p| matches!(p.boot.vm, Vm::ScxLoader)) {
+        lab.prepare_scx_loader()?;
+    }
     run_plan(&lab, &plan, filter, Tally::default())
 }
 

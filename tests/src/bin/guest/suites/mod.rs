@@ -17,6 +17,7 @@ mod kernel_bypass;
 mod loader;
 mod peers;
 mod sched;
+mod scx_loader;
 mod smoke;
 mod survive;
 mod topology;
@@ -61,6 +62,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("gallery_balance", gallery_balance::TESTS),
     ("gallery_four_llc", gallery_balance::FOUR_LLC),
     ("peers", peers::TESTS),
+    ("scx_loader", scx_loader::TESTS),
     ("topology", topology::TESTS),
     ("tutorial", tutorial::TESTS),
     ("boot", boot::NORMAL),
