@@ -13,6 +13,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use nix::unistd::geteuid;
 
+use crate::kernel_bypass::LbInterval;
 use crate::{Error, Result};
 
 const BPFFS: &str = "/sys/fs/bpf";
@@ -34,6 +35,9 @@ pub const OPS: &str = "/sys/fs/bpf/scx_preload/loaded/ops";
 
 /// The pinned map of what has to be known after the loaded one was replaced.
 pub const HISTORY: &str = "/sys/fs/bpf/scx_preload/history";
+
+/// The pinned map of what a load changed of the kernel's own bypass.
+pub const INTERVAL: &str = "/sys/fs/bpf/scx_preload/interval";
 
 /// Our directory, created and locked: all that changes what is in it excludes each other.
 #[derive(Debug)]
@@ -65,9 +69,13 @@ impl PinDir {
         };
         let lock = Flock::lock(dir, FlockArg::LockExclusive)
             .map_err(|(_, errno)| Error::io(format!("cannot lock {DIR}"))(errno.into()))?;
+        let pins = Self { _lock: lock };
         // Of a load that was killed.
         remove(LOADING)?;
-        Ok(Some(Self { _lock: lock }))
+        if !fs::exists(LOADED).unwrap_or(true) {
+            LbInterval::restore(&pins);
+        }
+        Ok(Some(pins))
     }
 
     /// Replace all pins at once by those that `pin` makes in the directory it is given.
@@ -101,6 +109,11 @@ impl PinDir {
     /// Forget what was before.
     pub fn forget(&self) -> Result<()> {
         remove(HISTORY)
+    }
+
+    /// Forget what was changed of the kernel's own bypass.
+    pub fn forget_interval(&self) -> Result<()> {
+        remove(INTERVAL)
     }
 }
 

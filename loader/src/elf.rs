@@ -321,11 +321,6 @@ fn calls<'data>(
     found
 }
 
-/// Does the object in `bytes` define a symbol of this name?
-pub fn defines(bytes: &[u8], name: &str) -> bool {
-    ElfFile64::<Endianness>::parse(bytes).is_ok_and(|elf| elf.symbol_by_name(name).is_some())
-}
-
 /// The line info of `.BTF.ext`: which file the code at an offset comes from.
 /// Damaged tables give no answers; they are libbpf's to complain about.
 #[derive(Default)]

@@ -85,38 +85,38 @@ pub enum Error {
     NoAnswer(u64),
 
     /// A libbpf call failed.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Libbpf {
         /// What was being done.
         what: String,
-        /// libbpf's own error.
-        source: libbpf_rs::Error,
+        /// libbpf's own error. No `source`, which who prints a chain would say twice.
+        cause: libbpf_rs::Error,
     },
 
     /// A system call failed.
-    #[error("{what}: {source}")]
+    #[error("{what}: {cause}")]
     Io {
         /// What was being done, with the path.
         what: String,
         /// The system's error.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
 impl Error {
     /// Wrap a system error with what was being done.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io {
+        move |cause| Self::Io {
             what: what.into(),
-            source,
+            cause,
         }
     }
 
     /// Wrap a libbpf error with what was being done.
     pub fn libbpf(what: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> Self {
-        move |source| Self::Libbpf {
+        move |cause| Self::Libbpf {
             what: what.into(),
-            source,
+            cause,
         }
     }
 }

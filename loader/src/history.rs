@@ -2,19 +2,23 @@
 //! What has to be known after the loaded scheduler has ended or was replaced. It lives
 //! in a pinned map, as long as the kernel does or until a person loads or unloads.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, libbpf_sys};
 use serde::Serialize;
 
+use crate::Result;
 use crate::bpffs::{HISTORY, PinDir};
 use crate::kernel::monotonic;
-use crate::{Error, Result};
+use crate::record::Record;
 
 /// Errors are forgotten after so long.
 const ERROR_AGE: Duration = Duration::from_secs(3600);
+
+const RECORD: Record<4> = Record {
+    path: HISTORY,
+    name: "preload_history",
+};
 
 /// Why we stay out until a person loads again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,26 +46,16 @@ pub struct History {
 impl History {
     /// What is pinned, or nothing.
     pub fn read() -> Result<Self> {
-        if !fs::exists(HISTORY).unwrap_or(false) {
-            return Ok(Self::default());
-        }
-        let bytes = open()?
-            .lookup(&[0; 4], MapFlags::ANY)
-            .map_err(Error::libbpf(format!("cannot read {HISTORY}")))?
-            .unwrap_or_default();
-        let word = |n: usize| {
-            let bytes = bytes.get(8 * n..8 * n + 8).unwrap_or_default();
-            u64::from_ne_bytes(bytes.try_into().unwrap_or_default())
-        };
+        let [errors, last_error, out, hold] = RECORD.read()?.unwrap_or_default();
         Ok(Self {
-            errors: word(0),
-            last_error: word(1),
-            out: match word(2) {
+            errors,
+            last_error,
+            out: match out {
                 0 => None,
                 1 => Some(Out::Sysrq),
                 _ => Some(Out::Errors),
             },
-            hold: word(3) as i32,
+            hold: hold as i32,
         })
     }
 
@@ -72,15 +66,7 @@ impl History {
             Some(Out::Sysrq) => 1,
             Some(Out::Errors) => 2,
         };
-        let words: [u64; 4] = [self.errors, self.last_error, out, self.hold as u64];
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let map = if fs::exists(HISTORY).unwrap_or(false) {
-            open()?
-        } else {
-            create()?
-        };
-        map.update(&[0; 4], &bytes, MapFlags::ANY)
-            .map_err(Error::libbpf(format!("cannot write {HISTORY}")))
+        RECORD.write([self.errors, self.last_error, out, self.hold as u64])
     }
 
     /// Count an error, and forget those of long ago.
@@ -107,22 +93,6 @@ impl History {
     pub fn held_by(&self) -> Option<i32> {
         (self.hold != 0 && Path::new(&format!("/proc/{}", self.hold)).exists()).then_some(self.hold)
     }
-}
-
-fn open() -> Result<MapHandle> {
-    MapHandle::from_pinned_path(HISTORY).map_err(Error::libbpf(format!("cannot open {HISTORY}")))
-}
-
-fn create() -> Result<MapHandle> {
-    let options = libbpf_sys::bpf_map_create_opts {
-        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as libbpf_sys::size_t,
-        ..Default::default()
-    };
-    let failed = |what: &str| Error::libbpf(format!("cannot {what} {HISTORY}"));
-    let mut map = MapHandle::create(MapType::Array, Some("preload_history"), 4, 32, 1, &options)
-        .map_err(failed("create"))?;
-    map.pin(HISTORY).map_err(failed("pin"))?;
-    Ok(map)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod linker;
 pub mod live;
 pub mod man;
 pub mod object;
+mod record;
 pub mod resume;
 pub mod scheduler;
 pub mod signature;

@@ -14,7 +14,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bypass::Bypass;
-use crate::kernel_bypass::{self, LbInterval};
 use crate::object::{MAP_PREFIX, object_btf};
 use crate::{Error, Result, bpffs, btf};
 
@@ -143,8 +142,6 @@ pub struct Live {
     pub settings: Map<String, Value>,
     /// Other global variables that are plain numbers: those of overrides.
     pub variables: Map<String, Value>,
-    /// What the load changed of the kernel's own bypass.
-    pub kernel_bypass: LbInterval,
     /// What there is to know when another scheduler has ended.
     #[serde(flatten)]
     pub traces: Traces,
@@ -219,10 +216,6 @@ impl Live {
 
         let files = hook_files(btf, programs);
         let overridden = number(settings.remove("overridden_hooks"));
-        let kernel_bypass = LbInterval {
-            set_us: number(settings.remove(kernel_bypass::SET)),
-            before_us: number(settings.remove(kernel_bypass::BEFORE)),
-        };
         let hooks = HOOKS
             .iter()
             .enumerate()
@@ -251,7 +244,6 @@ impl Live {
             topology: topology(btf, &bss),
             bypass: Bypass::from_value(bss.value(btf, "preload_bypass")),
             settings,
-            kernel_bypass,
             variables: bss.numbers(btf),
             traces: Traces::from_section(btf, &bss),
             programs: programs

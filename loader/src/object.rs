@@ -8,7 +8,7 @@ use scx_preload_defaults::HOOKS;
 
 use crate::elf::{Binding, BpfObject};
 use crate::scheduler::BESIDE;
-use crate::{Error, Result, btf, kernel_bypass, libbpf_log};
+use crate::{Error, Result, btf, libbpf_log};
 
 /// Name that the kernel shows for our maps: `preload.bss`, `preload.rodata`.
 pub const MAP_PREFIX: &str = "preload";
@@ -18,13 +18,7 @@ pub const MAP_PREFIX: &str = "preload";
 const OVERRIDDEN: &str = "overridden_hooks";
 
 /// Rodata variables that are not the user's to set.
-const INTERNAL: [&str; 5] = [
-    "contract_version",
-    OWN_QUEUES,
-    OVERRIDDEN,
-    kernel_bypass::SET,
-    kernel_bypass::BEFORE,
-];
+const INTERNAL: [&str; 3] = ["contract_version", OWN_QUEUES, OVERRIDDEN];
 
 /// The rodata variable with the queues that overrides ask for.
 const OWN_QUEUES: &str = "own_queues";

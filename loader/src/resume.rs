@@ -13,7 +13,7 @@ use crate::history::{History, Out};
 use crate::kernel::{SchedExt, monotonic};
 use crate::live::{EXIT_SYSRQ, EXIT_UNREG, Traces};
 use crate::object::Source;
-use crate::scheduler::{self, Loaded, OPS, STATE_LIMIT, When};
+use crate::scheduler::{self, Loaded, OPS, Past, STATE_LIMIT, When};
 use crate::{Error, Result};
 
 /// How often to look whether who is loading another scheduler has done so.
@@ -109,7 +109,7 @@ fn after_error(
     log::warn!(
         "the scheduler was ended (kind {kind}, dmesg has the reason); loading the defaults alone"
     );
-    match scheduler::load_locked(pins, defaults, &[], When::Free)? {
+    match scheduler::load_locked(pins, defaults, &[], When::Free, Past::Kept)? {
         Loaded::Attached => Ok(Resumed::Defaults),
         Loaded::StandsBy(why) => Err(Error::StaysOut(why)),
     }

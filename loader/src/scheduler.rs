@@ -3,9 +3,9 @@
 //!
 //! The order is load → attach → confirm → pin. Until the last step the link
 //! lives in this process only, so that dying anywhere before leaves nothing but the
-//! interval of [`crate::kernel_bypass`]. The pins appear all at once, but for that of the
-//! link: who dies before it ends the scheduler, and leaves what is pinned to
-//! [`crate::resume`], as if another one had ended.
+//! interval of [`crate::kernel_bypass`], which whoever comes next changes back. The pins
+//! appear all at once, but for that of the link: who dies before it ends the scheduler,
+//! and leaves what is pinned to [`crate::resume`], as if another one had ended.
 
 use std::fs::File;
 use std::io::Read;
@@ -75,28 +75,32 @@ pub enum Loaded {
 /// was loaded before and is not attached.
 pub fn load(source: &Source, settings: &[Setting], when: When) -> Result<Loaded> {
     kernel::check()?;
-    let pins = PinDir::lock()?;
-    let loaded = load_locked(&pins, source, settings, when)?;
-    pins.forget()?;
-    Ok(loaded)
+    load_locked(&PinDir::lock()?, source, settings, when, Past::Forgotten)
 }
 
-/// The same for who has the lock already. What was before is not forgotten.
+/// What becomes of what was before: see [`crate::history`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Past {
+    Forgotten,
+    Kept,
+}
+
+/// The same for who has the lock already.
 pub(crate) fn load_locked(
     pins: &PinDir,
     source: &Source,
     settings: &[Setting],
     when: When,
+    past: Past,
 ) -> Result<Loaded> {
     let other = who_runs(when)?;
-    LbInterval::of_loaded().restore();
+    LbInterval::restore(pins);
 
     // Attaching bypasses, too.
-    let interval = LbInterval::shorten(source);
-    let settings = [settings, &interval.settings()].concat();
-    let started = start(pins, source, &settings, when, other);
+    LbInterval::shorten(pins);
+    let started = start(pins, source, settings, when, other, past);
     if started.is_err() {
-        interval.restore();
+        LbInterval::restore(pins);
     }
     started
 }
@@ -107,12 +111,17 @@ fn start(
     settings: &[Setting],
     when: When,
     other: Option<String>,
+    past: Past,
 ) -> Result<Loaded> {
     let mut loaded = object::load(source, settings)?;
     make_ready(&mut ops(source, &mut loaded)?)?;
     let mut beside = attach_beside(source, &loaded);
     let mut replace = |loaded: &mut Object| {
         libbpf_log::take();
+        // Before what is new can be found, so that it is never kept out by the old.
+        if past == Past::Forgotten {
+            pins.forget()?;
+        }
         pins.replace(|dir| pin(dir, source, loaded, &mut beside))
     };
 
@@ -167,12 +176,10 @@ pub fn unload() -> Result<bool> {
         return Err(Error::NotLoaded);
     }
     let ran = before.runs(OPS);
-    // Once it is gone, it cannot be asked.
-    let interval = LbInterval::of_loaded();
     let after = detach(ran)?;
     pins.unpin()?;
     pins.forget()?;
-    interval.restore();
+    LbInterval::restore(&pins);
     if after.runs(OPS) {
         return Err(Error::Busy(format!(
             "the kernel still says {} after {} s",

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use scx_preload::bypass::Bypass;
 use scx_preload::kernel::SchedExt;
+use scx_preload::kernel_bypass::LbInterval;
 use scx_preload::live::Live;
 use scx_preload::{bpffs, resume, scheduler};
 use serde::Serialize;
@@ -30,6 +31,8 @@ struct Status {
     pins: Vec<String>,
     /// What is loaded is not attached, for this reason.
     stands_by: Option<String>,
+    /// What the load changed of the kernel's own bypass.
+    kernel_bypass: LbInterval,
     #[serde(flatten)]
     live: Option<Live>,
 }
@@ -45,6 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let status = Status {
         ours,
         stands_by,
+        kernel_bypass: LbInterval::read()?,
         pins: bpffs::pins(),
         kernel,
         live,

@@ -22,7 +22,6 @@ pub const TESTS: &[Test] = tests![
     kernel_lb_of_others_stays,
     kernel_lb_comes_back_after_sysrq,
     kernel_lb_comes_back_after_a_failed_load,
-    kernel_lb_is_left_alone_by_an_earlier_object,
     kernel_bypass_spreads_hogs,
 ];
 
@@ -155,25 +154,6 @@ fn kernel_lb_comes_back_after_a_failed_load() -> Result<()> {
         parameter.is(DEFAULT_US)?;
     }
     Ok(())
-}
-
-/// One that cannot keep what was there.
-fn kernel_lb_is_left_alone_by_an_earlier_object() -> Result<()> {
-    let Some(parameter) = at_default()? else {
-        return Ok(());
-    };
-    const NAME: &[u8] = b"kernel_bypass_lb";
-    let mut object = fs::read(format!("{OBJECTS}/hook_init.last.bpf.o"))?;
-    for at in 0..object.len() - NAME.len() {
-        if object[at..].starts_with(NAME) {
-            object[at] = b'x';
-        }
-    }
-    fs::write("/run/earlier.bpf.o", object)?;
-    load(&["--object", "/run/earlier.bpf.o"])?;
-    parameter.is(DEFAULT_US)?;
-    unload()?;
-    parameter.is(DEFAULT_US)
 }
 
 /// 20 hogs on CPU 0, which may then go everywhere. Without our interval they stay,

@@ -27,12 +27,16 @@ use crate::preload::{
     unload_any,
 };
 use crate::storm::{self, Counter};
-use crate::sys::{SCX_PRELOAD, bpf_objects, memory, nothing_left, read, set_online, wait_for};
+use crate::sys::{
+    BYPASS_LB_INTERVAL, SCX_PRELOAD, bpf_objects, end_with_sysrq, memory, nothing_left, read,
+    set_online, wait_for,
+};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
     killed_while_it_loads,
     killed_while_it_replaces,
+    killed_when_a_person_wants_it_back,
     storms_while_cpus_come_and_go,
     loads_when_memory_is_short,
     loads_all_or_nothing_in_little_memory,
@@ -188,9 +192,17 @@ fn moments(calls: &[Call]) -> Result<Vec<usize>> {
     Ok(moments)
 }
 
+/// None on a kernel that has none.
+fn read_interval() -> Result<Option<String>> {
+    fs::exists(BYPASS_LB_INTERVAL)?
+        .then(|| read(BYPASS_LB_INTERVAL))
+        .transpose()
+}
+
 /// Afterwards all of it is there and runs, or nothing of it is left.
 fn killed_while_it_loads() -> Result<()> {
     let before = clean()?;
+    let interval = read_interval()?;
     let calls = calls(&[])?;
     unload()?;
     let (mut ran, mut gone) = (0, 0);
@@ -206,6 +218,12 @@ fn killed_while_it_loads() -> Result<()> {
             gone += 1;
             other::disabled().with_context(context)?;
             disabled_and_unpinned()?;
+            ensure!(
+                interval == read_interval()?,
+                "{}: {:?}",
+                context(),
+                read_interval()?
+            );
             if n % 8 == 0 {
                 load(&[]).with_context(context)?;
                 is_ours()?;
@@ -248,6 +266,25 @@ fn killed_while_it_replaces() -> Result<()> {
     println!("{old} times the old one, {replaced} times the new one");
     ensure!(old > 0 && replaced > 0);
     Ok(())
+}
+
+/// Once the new one is there, nothing of before keeps it out.
+fn killed_when_a_person_wants_it_back() -> Result<()> {
+    let out = || -> Result<()> {
+        end_with_sysrq()?;
+        udev()?;
+        other::disabled()?;
+        ensure!(!status()?["stands_by"].is_null());
+        Ok(())
+    };
+    load(&[])?;
+    out()?;
+    let calls = calls(&[])?;
+    out()?;
+    let renamed = calls.iter().rposition(|call| call.name == "rename");
+    killed(&[], renamed.context("nothing is renamed")?)?;
+    udev_resumes()?;
+    unload()
 }
 
 fn storms_while_cpus_come_and_go() -> Result<()> {
