@@ -23,7 +23,7 @@ test: deps build
 bench: bench-deps build
 	$(BUILD)/vm bench
 
-soak: deps build
+soak: soak-deps build
 	$(BUILD)/vm soak --minutes $(MINUTES)
 
 lint:
@@ -35,8 +35,8 @@ lint:
 deps:
 	tests/install-deps
 
-bench-deps:
-	tests/install-deps bench
+bench-deps soak-deps:
+	tests/install-deps $(@:-deps=)
 
 lib = $(DESTDIR)$(PREFIX)/lib
 unit_dir = $(lib)/systemd/system
@@ -66,4 +66,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all bench bench-deps build clean demo deps install lint soak test
+.PHONY: all bench bench-deps build clean demo deps install lint soak soak-deps test

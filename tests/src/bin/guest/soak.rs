@@ -183,6 +183,7 @@ struct Storms {
     affinities: Counter,
     hotplug: Counter,
     hackbench: Counter,
+    stress_ng: Counter,
 }
 
 /// All of it, until it is dropped.
@@ -200,16 +201,18 @@ impl Storms {
             affinities: Counter::new()?,
             hotplug: Counter::new()?,
             hackbench: Counter::new()?,
+            stress_ng: Counter::new()?,
         })
     }
 
-    fn all(&self) -> [(&'static str, u64); 5] {
+    fn all(&self) -> [(&'static str, u64); 6] {
         [
             ("forks", self.forks.get()),
             ("cgroups", self.cgroups.get()),
             ("affinities", self.affinities.get()),
             ("CPUs off and on", self.hotplug.get()),
             ("hackbenches", self.hackbench.get()),
+            ("stress-ngs", self.stress_ng.get()),
         ]
     }
 
@@ -232,6 +235,7 @@ impl Storms {
             storm::affinities(pids, CPUS, self.affinities)?,
             hotplug(self.hotplug)?,
             hackbench(self.hackbench)?,
+            stress_ng(self.stress_ng)?,
             Hog::start(Kind {
                 nice: 10,
                 ..Kind::default()
@@ -301,6 +305,38 @@ fn hackbench(count: Counter) -> Result<Hog> {
                 .stdout(Stdio::null())
                 .status()?;
             ensure!(ended.success(), "hackbench: {ended}");
+            count.add();
+        }
+    })
+}
+
+/// Those of its scheduler class that need no more than CPUs, all at once: they change
+/// policies, affinities and nice levels, and make tasks of all kinds. Its cgroups are ours.
+fn stress_ng(count: Counter) -> Result<Hog> {
+    const STRESSORS: [&str; 12] = [
+        "affinity",
+        "clone",
+        "fork",
+        "vfork",
+        "switch",
+        "yield",
+        "schedpolicy",
+        "nice",
+        "race-sched",
+        "pthread",
+        "futex",
+        "zombie",
+    ];
+    Hog::run(move || {
+        loop {
+            let stressors = STRESSORS
+                .iter()
+                .flat_map(|name| [format!("--{name}"), "1".into()]);
+            let ended = Command::new("/usr/bin/stress-ng")
+                .args(["--timeout", "2", "--quiet"])
+                .args(stressors)
+                .status()?;
+            ensure!(ended.success(), "stress-ng: {ended}");
             count.add();
         }
     })

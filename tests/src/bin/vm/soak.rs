@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! One boot that goes on for as long as one likes.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use scx_preload_tests::Report;
 
-use crate::lab::Lab;
+use crate::cpio::Archive;
+use crate::lab::{self, Lab};
 use crate::suites::{Boot, Which, tiny};
-use crate::{emulator, step};
+use crate::{emulator, programs, step};
 
 const BOOT: Boot = tiny("soak", Which::Newest, &[]);
 
@@ -24,7 +26,11 @@ pub fn run(refresh: bool, minutes: u32) -> Result<ExitCode> {
     );
     let start = Instant::now();
     let cmdline = format!("scx_test.soak={}", minutes * 60);
-    let ended = lab.machine(&BOOT, &cmdline)?.boot(|report| {
+    let mut machine = lab.machine(&BOOT, &cmdline)?;
+    let initrd = log.with_extension("initrd");
+    lab::add(&machine.initrd, add_stress_ng, &initrd)?;
+    machine.initrd = initrd;
+    let ended = machine.boot(|report| {
         if let Report::Text { line } = report {
             println!("  {line}");
         }
@@ -39,4 +45,14 @@ pub fn run(refresh: bool, minutes: u32) -> Result<ExitCode> {
         println!("this is QEMU's failure, see emulator.rs");
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// Debian's, with the libraries that the guest has not.
+fn add_stress_ng(archive: &mut Archive) -> Result<()> {
+    const PROGRAM: &str = "usr/bin/stress-ng";
+    let program = Path::new("/").join(PROGRAM);
+    for library in programs::libraries(&[&program])? {
+        archive.copy(&library.display().to_string(), 0o755, &library)?;
+    }
+    archive.copy(PROGRAM, 0o755, &program)
 }
