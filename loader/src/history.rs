@@ -2,7 +2,7 @@
 //! What has to be known after the loaded scheduler has ended or was replaced. It lives
 //! in a pinned map, as long as the kernel does or until a person loads or unloads.
 
-use std::path::Path;
+use std::fs;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -39,8 +39,9 @@ pub struct History {
     last_error: u64,
     /// Until a person loads again.
     pub out: Option<Out>,
-    /// The process of a `run`, which wants to end before we are back; or 0.
-    hold: i32,
+    /// The process of a `run`, which wants to end before we are back, and in the upper
+    /// half when it began; or 0.
+    hold: u64,
 }
 
 impl History {
@@ -55,7 +56,7 @@ impl History {
                 1 => Some(Out::Sysrq),
                 _ => Some(Out::Errors),
             },
-            hold: hold as i32,
+            hold,
         })
     }
 
@@ -66,7 +67,7 @@ impl History {
             Some(Out::Sysrq) => 1,
             Some(Out::Errors) => 2,
         };
-        RECORD.write([self.errors, self.last_error, out, self.hold as u64])
+        RECORD.write([self.errors, self.last_error, out, self.hold])
     }
 
     /// Count an error, and forget those of long ago.
@@ -81,7 +82,7 @@ impl History {
 
     /// Let nobody bring us back as long as this process lives.
     pub fn hold(&mut self) {
-        self.hold = std::process::id() as i32;
+        self.hold = alive(std::process::id()).unwrap_or(0);
     }
 
     /// End that.
@@ -90,9 +91,19 @@ impl History {
     }
 
     /// The process that holds us back, if it is still there.
-    pub fn held_by(&self) -> Option<i32> {
-        (self.hold != 0 && Path::new(&format!("/proc/{}", self.hold)).exists()).then_some(self.hold)
+    pub fn held_by(&self) -> Option<u32> {
+        let pid = self.hold as u32;
+        (self.hold != 0 && alive(pid) == Some(self.hold)).then_some(pid)
     }
+}
+
+/// A process as `hold` has it: after it has ended its number may be another's.
+fn alive(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in front may have anything in it; the start time is field 22.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let start: u64 = fields.split_whitespace().nth(19)?.parse().ok()?;
+    Some(start << 32 | u64::from(pid))
 }
 
 #[cfg(test)]
@@ -119,8 +130,11 @@ mod tests {
         let mut history = History::default();
         assert_eq!(history.held_by(), None);
         history.hold();
-        assert_eq!(history.held_by(), Some(std::process::id() as i32));
-        history.hold = i32::MAX;
+        assert_eq!(history.held_by(), Some(std::process::id()));
+        // One of this number that began at another time.
+        history.hold ^= 1 << 32;
+        assert_eq!(history.held_by(), None);
+        history.hold = u64::from(u32::MAX);
         assert_eq!(history.held_by(), None);
     }
 }

@@ -113,9 +113,13 @@ impl Traces {
     /// For whom it has ended, as `NAME[PID]`, or has to end.
     pub fn gave_way(&self) -> Option<String> {
         let Handover { pid, comm, .. } = &self.handover;
-        let ended = (self.exit.kind, self.exit.code) == (EXIT_UNREG_BPF, EXIT_GIVE_WAY);
-        let name = (ended || self.is_loading()).then_some(comm)?;
+        let name = (self.ended_to_give_way() || self.is_loading()).then_some(comm)?;
         Some(format!("{name}[{pid}]"))
+    }
+
+    /// It has ended, and that was why.
+    pub fn ended_to_give_way(&self) -> bool {
+        (self.exit.kind, self.exit.code) == (EXIT_UNREG_BPF, EXIT_GIVE_WAY)
     }
 
     /// Is somebody loading another scheduler?

@@ -66,7 +66,7 @@ fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
     if must_wait(&traces, wait) {
         return Ok(None);
     }
-    let ejected = traces.exit.kind > EXIT_UNREG && traces.gave_way().is_none();
+    let ejected = traces.exit.kind > EXIT_UNREG && !traces.ended_to_give_way();
     if ejected {
         return after_error(&pins, history, traces.exit.kind, defaults).map(Some);
     }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -23,13 +23,13 @@ use super::Test;
 use crate::hog::{Hog, Kind, shares};
 use crate::other::{self, Other};
 use crate::preload::{
-    LOADED, disabled_and_unpinned, is_ours, load, refused, status, udev, udev_resumes, unload,
-    unload_any,
+    LOADED, disabled_and_unpinned, is_ours, load, object, refused, status, udev, udev_resumes,
+    unload, unload_any,
 };
 use crate::storm::{self, Counter};
 use crate::sys::{
     BYPASS_LB_INTERVAL, SCX_PRELOAD, bpf_objects, end_with_sysrq, memory, nothing_left, read,
-    set_online, wait_for,
+    run_ok, set_online, wait_for,
 };
 use crate::tests;
 
@@ -43,6 +43,7 @@ pub const TESTS: &[Test] = tests![
     sleeps_and_wakes,
     bpffs_unmounted,
     bpffs_read_only,
+    disk_full_or_read_only,
 ];
 
 /// For a boot with `lockdown=integrity`.
@@ -481,6 +482,46 @@ fn bpffs_read_only() -> Result<()> {
     load(&[])?;
     is_ours()?;
     unload()
+}
+
+/// What was there stays, nothing half done is left, and what is there loads.
+fn disk_full_or_read_only() -> Result<()> {
+    const DISK: &str = "/run/disk";
+    const FILE: &str = "/run/disk/scheduler.bpf.o";
+    fs::create_dir_all(DISK)?;
+    let size = 3 * fs::metadata(object("own_queue"))?.len() + 1_000_000;
+    let options = format!("size={size}");
+    let mount = |flags, options: &str| {
+        mount(Some("disk"), DISK, Some("tmpfs"), flags, Some(options)).context("cannot mount")
+    };
+    mount(MsFlags::empty(), &options)?;
+    run_ok(SCX_PRELOAD, &["link", "-o", FILE])?;
+    let before = fs::read(FILE)?;
+
+    let mut filler = File::create("/run/disk/filler")?;
+    while filler.write(&[0; 4096]).is_ok() {}
+    let new = object("own_queue");
+    refused(&["link", "-o", FILE, &new], 1, &[FILE, "No space left"])?;
+    refused(
+        &["new", "mine", "-o", "/run/disk/mine.bpf.c"],
+        1,
+        &["mine.bpf.c", "No space left"],
+    )?;
+    drop(filler);
+    mount(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, &options)?;
+    refused(&["link", "-o", FILE, &new], 1, &[FILE, "Read-only"])?;
+
+    ensure!(fs::read(FILE)? == before, "it has changed");
+    let mut names: Vec<_> = fs::read_dir(DISK)?
+        .map(|entry| Ok(entry?.file_name()))
+        .collect::<Result<_>>()?;
+    names.sort();
+    ensure!(names == ["filler", "scheduler.bpf.o"], "{names:?}");
+    load(&["--object", FILE])?;
+    is_ours()?;
+    unload()?;
+    umount2(DISK, MntFlags::empty())?;
+    Ok(())
 }
 
 fn is_locked_down_and_loads() -> Result<()> {
