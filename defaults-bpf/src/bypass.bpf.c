@@ -416,7 +416,7 @@ __noinline void drain(s32 cpu)
 
 		if (at == &rq->scx.runnable_list || is_of_this_regime(task))
 			return;
-		at = at->next;
+		at = task->scx.runnable_node.next;
 		waits = task->scx.dsq;
 		if (waits && ((waits->id & PRELOAD_DSQ_BUILTIN) || is_own_queue(waits->id)))
 			continue;

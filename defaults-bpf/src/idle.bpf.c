@@ -38,7 +38,7 @@ s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_f
 /* Not on every kernel. */
 struct rq___irq {
 	struct sched_avg avg_irq;
-};
+} __attribute__((preserve_access_index));
 
 bool dfl_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu)
 {

@@ -73,19 +73,36 @@ static __always_inline bool preload_dsq_move_to_local(u64 dsq, u64 enq_flags)
 	return scx_bpf_dsq_move_to_local(dsq);
 }
 
-/* 6.19 moved the arguments beyond the fifth into a struct. */
+/*
+ * 6.19 moved the arguments beyond the fifth into structs. These are the same ones, without
+ * vmlinux.h's request to look for them in the kernel: a search through all of its types,
+ * for what is our memory.
+ */
+struct preload_select_cpu_and_args {
+	s32 prev_cpu;
+	u64 wake_flags;
+	u64 flags;
+};
+
+struct preload_dsq_insert_vtime_args {
+	u64 dsq_id;
+	u64 slice;
+	u64 vtime;
+	u64 enq_flags;
+};
+
 static __always_inline s32 preload_select_cpu_and(struct task_struct *p, s32 prev_cpu,
 						  u64 wake_flags, const struct cpumask *allowed,
 						  u64 flags)
 {
 	if (bpf_ksym_exists(__scx_bpf_select_cpu_and)) {
-		struct scx_bpf_select_cpu_and_args args = {
+		struct preload_select_cpu_and_args args = {
 			.prev_cpu = prev_cpu,
 			.wake_flags = wake_flags,
 			.flags = flags,
 		};
 
-		return __scx_bpf_select_cpu_and(p, allowed, &args);
+		return __scx_bpf_select_cpu_and(p, allowed, (void *)&args);
 	}
 	return scx_bpf_select_cpu_and(p, prev_cpu, wake_flags, allowed, flags);
 }
@@ -94,14 +111,14 @@ static __always_inline void preload_dsq_insert_vtime(struct task_struct *p, u64 
 						     u64 vtime, u64 enq_flags)
 {
 	if (bpf_ksym_exists(__scx_bpf_dsq_insert_vtime)) {
-		struct scx_bpf_dsq_insert_vtime_args args = {
+		struct preload_dsq_insert_vtime_args args = {
 			.dsq_id = dsq,
 			.slice = slice,
 			.vtime = vtime,
 			.enq_flags = enq_flags,
 		};
 
-		__scx_bpf_dsq_insert_vtime(p, &args);
+		__scx_bpf_dsq_insert_vtime(p, (void *)&args);
 		return;
 	}
 	scx_bpf_dsq_insert_vtime(p, dsq, slice, vtime, enq_flags);
