@@ -44,23 +44,29 @@ fn main() -> Result<()> {
     }
     fs::write(out.join("headers.rs"), headers(&[&include, &libbpf])?)?;
 
-    let mut objects = Vec::new();
-    for src in sorted(&here.join("src"), "bpf.c")? {
-        let obj = out.join(src.file_name().unwrap()).with_extension("o");
-        compile::object(
-            &src,
-            &obj,
-            &[&vmlinux, &include, &libbpf],
-            &["-Werror", "-DPRELOAD_DEFAULTS"],
-        )?;
-        objects.push(fs::read(obj)?);
-    }
-    let parts: Vec<&[u8]> = objects.iter().map(Vec::as_slice).collect();
-    let linked = link::link(&parts).context("cannot link the defaults")?;
+    let sources = sorted(&here.join("src"), "bpf.c")?;
+    for (name, args) in [
+        ("defaults", &["-Werror", "-DPRELOAD_DEFAULTS"][..]),
+        (
+            "alone",
+            &["-Werror", "-DPRELOAD_DEFAULTS", "-DPRELOAD_ALONE"],
+        ),
+    ] {
+        let dir = out.join(name);
+        fs::create_dir_all(&dir)?;
+        let mut objects = Vec::new();
+        for src in &sources {
+            let obj = dir.join(src.file_name().unwrap()).with_extension("o");
+            compile::object(src, &obj, &[&vmlinux, &include, &libbpf], args)?;
+            objects.push(fs::read(obj)?);
+        }
+        let parts: Vec<&[u8]> = objects.iter().map(Vec::as_slice).collect();
+        let linked = link::link(&parts).context("cannot link the defaults")?;
 
-    let defaults = out.join("defaults.bpf.o");
-    fs::write(&defaults, linked)?;
-    strip_dwarf(&defaults)?;
+        let object = out.join(name).with_extension("bpf.o");
+        fs::write(&object, linked)?;
+        strip_dwarf(&object)?;
+    }
 
     let hooks = fs::read_to_string(include.join("scx_preload/hooks.bpf.h"))?;
     fs::write(out.join("hooks.rs"), catalogue(&hooks)?)?;

@@ -381,7 +381,7 @@ s32 idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 	if (cpu < 0)
 		return -1;
 	if (cpu < nr_cpu_ids() && bpf_cpumask_test_cpu(cpu, p->cpus_ptr) &&
-	    (!(overridden_hooks & (1ULL << HOOK_PICK_IDLE_CPU)) || is_free(cpu)))
+	    (!(PRELOAD_OVERRIDDEN & (1ULL << HOOK_PICK_IDLE_CPU)) || is_free(cpu)))
 		return cpu;
 	bad_result(HOOK_PICK_IDLE_CPU);
 	return -1;

@@ -234,13 +234,13 @@ extern struct preload_bypass preload_bypass;
 /* Is there anything to bypass? Known when the scheduler is loaded. */
 static __always_inline bool is_watched(void)
 {
-	return overridden_hooks & PRELOAD_BYPASSABLE;
+	return PRELOAD_OVERRIDDEN & PRELOAD_BYPASSABLE;
 }
 
 /* Is @hook overridden, and its override to be asked? */
 static __always_inline bool is_asked(u32 hook)
 {
-	return (overridden_hooks & (1ULL << hook)) && !preload_bypass.on;
+	return (PRELOAD_OVERRIDDEN & (1ULL << hook)) && !preload_bypass.on;
 }
 
 s32 bypass_init(void);

@@ -391,11 +391,17 @@ fn string_at(strings: &[u8], at: u32) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scx_preload_defaults::OBJECT;
+    use scx_preload_defaults::{ALONE, OBJECT};
 
     #[test]
     fn defaults_define_every_hook_weakly() {
-        let object = BpfObject::parse("defaults", OBJECT).unwrap();
+        for bytes in [OBJECT, ALONE] {
+            defines_every_hook_weakly(bytes);
+        }
+    }
+
+    fn defines_every_hook_weakly(bytes: &[u8]) {
+        let object = BpfObject::parse("defaults", bytes).unwrap();
         object.check_contract("defaults").unwrap();
         assert_eq!(object.hooks.len(), HOOKS.len());
         for (symbol, hook) in object.hooks.iter().zip(HOOKS) {
@@ -404,6 +410,17 @@ mod tests {
             let file = symbol.file.as_deref().unwrap_or_default();
             assert!(file.ends_with(".bpf.c"), "{}: file {file:?}", hook.name);
         }
+    }
+
+    #[test]
+    fn defaults_alone_need_not_watch_overrides() {
+        let watch = Callee::Function("dispatch_before_change".into());
+        let watches = |bytes| {
+            let calls = Functions::read(bytes).calls("preload_dispatch");
+            assert!(!calls.is_empty());
+            calls.contains(&watch)
+        };
+        assert!(watches(OBJECT) && !watches(ALONE));
     }
 
     #[test]

@@ -54,6 +54,13 @@ extern struct preload_stats_map preload_stats SEC(".maps");
 extern const volatile bool stats_enabled;
 extern const volatile u64 overridden_hooks;
 
+/* Defaults that are loaded alone are compiled so: code for overrides costs time to load. */
+#ifdef PRELOAD_ALONE
+#define PRELOAD_OVERRIDDEN 0ULL
+#else
+#define PRELOAD_OVERRIDDEN overridden_hooks
+#endif
+
 static __always_inline struct preload_stats *this_cpu_stats(void)
 {
 	u32 zero = 0;
@@ -74,7 +81,7 @@ static __always_inline struct preload_stats *this_cpu_stats(void)
  */
 #define preload_count_dfl(hook)                                                                    \
 	do {                                                                                       \
-		if (overridden_hooks & (1ULL << (hook)))                                           \
+		if (PRELOAD_OVERRIDDEN & (1ULL << (hook)))                                         \
 			preload_count(hooks[hook].dfl);                                            \
 	} while (0)
 

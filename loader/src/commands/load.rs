@@ -79,7 +79,7 @@ fn setting(text: &str) -> Result<Setting, String> {
 pub fn defaults() -> Source {
     Source {
         name: "built-in defaults".into(),
-        bytes: scx_preload_defaults::OBJECT.to_vec(),
+        bytes: scx_preload_defaults::ALONE.to_vec(),
     }
 }
 
@@ -154,7 +154,7 @@ fn load(source: &Source, how: &How<'_>) -> scx_preload::Result<()> {
         }
     }
     // Without overrides there is nothing to bypass, and a boot need not look.
-    if source.bytes != scx_preload_defaults::OBJECT {
+    if source.bytes != scx_preload_defaults::ALONE {
         let bypass = Live::read()?.and_then(|live| live.bypass);
         if let Some(why) = bypass.as_ref().and_then(Bypass::why) {
             log::warn!("its overrides are bypassed already: {why}");
