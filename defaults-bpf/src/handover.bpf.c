@@ -18,10 +18,18 @@ char _license[] SEC("license") = "GPL";
 
 struct preload_handover preload_handover;
 
+/*
+ * A member of what a system call was given: the layout is user space's as well, and need not
+ * be looked for in the kernel's types.
+ */
+#define attr_of(attr, member)                                                                      \
+	((const typeof((attr)->member) *)((const void *)(attr) +                                   \
+					  __builtin_offsetof(union bpf_attr, member)))
+
 /* Is that the table of a scheduler, and not one of congestion control or the like? */
 static bool is_scheduler(const union bpf_attr *attr)
 {
-	u32 type = attr->btf_vmlinux_value_type_id;
+	u32 type = *attr_of(attr, btf_vmlinux_value_type_id);
 
 	if (type == bpf_core_type_id_kernel(struct bpf_struct_ops_sched_ext_ops))
 		return true;
@@ -36,7 +44,7 @@ static bool is_ours(const union bpf_attr *attr)
 	u32 i;
 
 	for (i = 0; i < sizeof(name); i++) {
-		if (attr->map_name[i] != name[i])
+		if ((*attr_of(attr, map_name))[i] != name[i])
 			return false;
 	}
 	return true;

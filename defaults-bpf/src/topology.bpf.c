@@ -307,6 +307,26 @@ __noinline void topology_finish_cpu(s32 cpu)
 		topology_sort_near(cpu);
 }
 
+/* Do one step of a refresh for each CPU. Returns a negative errno if one has no queue. */
+__noinline s32 topology_each(enum step step)
+{
+	const struct cpumask *online = scx_bpf_get_online_cpumask();
+	s32 cpu, err = 0;
+
+	bpf_for(cpu, 0, nr_cpu_ids()) {
+		if (step == STEP_RESET)
+			topology_reset_cpu(cpu);
+		else if (!bpf_cpumask_test_cpu(cpu, online))
+			continue;
+		else if (step == STEP_ADD)
+			err = topology_add_cpu(cpu) ?: err;
+		else
+			topology_finish_cpu(cpu);
+	}
+	scx_bpf_put_cpumask(online);
+	return err;
+}
+
 /*
  * Read everything again. Hotplug renumbers LLCs on older kernels and gives a
  * freed number to another LLC on newer ones, so that the news about one CPU can
@@ -314,35 +334,25 @@ __noinline void topology_finish_cpu(s32 cpu)
  */
 s32 topology_refresh(void)
 {
-	const struct cpumask *online = scx_bpf_get_online_cpumask();
 	const struct cpumask *possible = scx_bpf_get_possible_cpumask();
 	struct preload_topology *t = &preload_topology;
-	s32 cpu, err = 0;
+	s32 err;
 
 	t->nr_cpu_ids = scx_bpf_nr_cpu_ids();
 	if (t->nr_cpu_ids > PRELOAD_MAX_CPUS)
 		t->nr_cpu_ids = PRELOAD_MAX_CPUS;
 	t->nr_possible = bpf_cpumask_weight(possible);
+	scx_bpf_put_cpumask(possible);
 
-	bpf_for(cpu, 0, t->nr_cpu_ids) {
-		topology_reset_cpu(cpu);
-	}
+	topology_each(STEP_RESET);
 	t->nr_cores = t->nr_fast = 0;
 	t->capacity_max = t->priority_max = 0;
 	t->priority_min = ~0U;
-	bpf_for(cpu, 0, t->nr_cpu_ids) {
-		if (bpf_cpumask_test_cpu(cpu, online))
-			err = topology_add_cpu(cpu) ?: err;
-	}
+	err = topology_each(STEP_ADD);
 	if (!t->nr_llcs)
 		t->nr_llcs = 1;
-	bpf_for(cpu, 0, t->nr_cpu_ids) {
-		if (bpf_cpumask_test_cpu(cpu, online))
-			topology_finish_cpu(cpu);
-	}
+	topology_each(STEP_FINISH);
 	if (t->nr_fast == t->nr_online)
 		t->nr_fast = 0;
-	scx_bpf_put_cpumask(possible);
-	scx_bpf_put_cpumask(online);
 	return err;
 }
