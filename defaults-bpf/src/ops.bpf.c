@@ -245,9 +245,16 @@ __noinline bool take(s32 cpu, struct next *next __arg_nonnull)
 /* Nothing waits near @cpu: take what waits elsewhere, or go idle. */
 __noinline void newidle(s32 cpu)
 {
+	u64 others = preload_waiting & ~llc_bit(cpu_llc_id(cpu));
 	s32 llc;
 	u32 nth;
 
+	/* Mostly it is one LLC that has any, and no order has to be found. */
+	if (!is_asked(HOOK_STEAL_LLC) && nr_llcs() <= 64 && !(others & (others - 1))) {
+		if (others && move_between_llcs(cpu, __builtin_ctzll(others)))
+			preload_count_rare(newidle_steal);
+		return;
+	}
 	bpf_for(nth, 0, 2 * nr_llcs()) {
 		llc = steal_llc(cpu, nth);
 		if (llc < 0)
