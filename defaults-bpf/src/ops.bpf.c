@@ -249,9 +249,12 @@ __noinline void newidle(s32 cpu)
 	s32 llc;
 	u32 nth;
 
-	/* Mostly it is one LLC that has any, and no order has to be found. */
+	/* Mostly it is one LLC that has any: the default's answer, without a search for it. */
 	if (!is_asked(HOOK_STEAL_LLC) && nr_llcs() <= 64 && !(others & (others - 1))) {
-		if (others && move_between_llcs(cpu, __builtin_ctzll(others)))
+		if (!others)
+			return;
+		preload_count_rare(hooks[HOOK_STEAL_LLC].calls);
+		if (move_between_llcs(cpu, __builtin_ctzll(others)))
 			preload_count_rare(newidle_steal);
 		return;
 	}
