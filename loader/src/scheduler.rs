@@ -137,9 +137,15 @@ fn start(
 
     let log_start = KernelLog::open();
     wait_for_others(&ops(source, &mut loaded)?)?;
-    let attached = attach(ops(source, &mut loaded)?.as_fd())?;
-    match (attached, Traces::of(&loaded)?.gave_way()) {
-        (Ok(link), None) => {
+    // Until ours has begun to run, it cannot keep who comes to attach waiting.
+    let mut who = Traces::of(&loaded)?.gave_way();
+    let mut attached = None;
+    if who.is_none() {
+        attached = Some(attach(ops(source, &mut loaded)?.as_fd())?);
+        who = Traces::of(&loaded)?.gave_way();
+    }
+    match (attached, who) {
+        (Some(Ok(link)), None) => {
             replace(&mut loaded)?;
             link.pin(bpffs::LINK)?;
             Ok(Loaded::Attached)
