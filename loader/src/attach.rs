@@ -88,7 +88,9 @@ pub fn attach(ops: impl AsFd) -> Result<std::result::Result<Link, SchedExt>> {
         }
     };
     // A link proves nothing: look at the state until it is settled, and again.
-    let first = SchedExt::wait(STATE_LIMIT, |now| now.runs(OPS) || now.state == "disabled")?;
+    // By now it may be another one that is enabled.
+    let settled = |now: &SchedExt| now.state == "enabled" || now.state == "disabled";
+    let first = SchedExt::wait(STATE_LIMIT, settled)?;
     if !first.runs(OPS) {
         return Ok(Err(first));
     }

@@ -114,7 +114,11 @@ impl Traces {
     pub fn gave_way(&self) -> Option<String> {
         let Handover { pid, comm, .. } = &self.handover;
         let name = (self.ended_to_give_way() || self.is_loading()).then_some(comm)?;
-        Some(format!("{name}[{pid}]"))
+        Some(match pid {
+            // It has tried to attach it since.
+            0 => name.clone(),
+            pid => format!("{name}[{pid}]"),
+        })
     }
 
     /// It has ended, and that was why.
