@@ -72,11 +72,29 @@ int BPF_PROG(preload_give_way, const union bpf_attr *attr, const struct bpf_map 
 	return 0;
 }
 
+/* Is that the loader, which attaches our table? */
+static bool is_loader(void)
+{
+	static const char name[] = "scx_preload";
+	char comm[sizeof(preload_handover.comm)];
+	u32 i;
+
+	if (bpf_get_current_comm(comm, sizeof(comm)))
+		return false;
+	for (i = 0; i < sizeof(name); i++) {
+		if (comm[i] != name[i])
+			return false;
+	}
+	return true;
+}
+
 SEC("fexit/bpf_struct_ops_link_create")
-int BPF_PROG(preload_gave_way)
+int BPF_PROG(preload_gave_way, const union bpf_attr *attr, int err)
 {
 	if (preload_handover.pid == bpf_get_current_pid_tgid() >> 32)
 		preload_handover.pid = 0;
+	else if (err < 0 && is_loader())
+		preload_handover.attached = 0;
 	return 0;
 }
 
@@ -103,12 +121,18 @@ int BPF_PROG(preload_left)
  * the LSM `bpf` is not on, the kernel's race decides.
  */
 SEC("lsm.s/bpf")
-int BPF_PROG(preload_wait, int cmd)
+int BPF_PROG(preload_wait, int cmd, const union bpf_attr *attr)
 {
 	struct preload_handover *h = &preload_handover;
 
-	if (cmd != BPF_LINK_CREATE || h->pid != bpf_get_current_pid_tgid() >> 32)
+	if (cmd != BPF_LINK_CREATE)
 		return 0;
+	if (h->pid != bpf_get_current_pid_tgid() >> 32) {
+		/* From here to ops.init() the kernel is busy with ours, too. */
+		if (*attr_of(attr, link_create.attach_type) == BPF_STRUCT_OPS && is_loader())
+			h->attached = 1;
+		return 0;
+	}
 	bpf_repeat(1 << 23) {
 		if (!h->attached || bpf_ktime_get_ns() - h->at > LEAVE_MAX_NS)
 			break;
