@@ -157,6 +157,14 @@ fn start(
         (attached, why) => {
             drop(attached);
             let state = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
+            // It has come while we were loading.
+            let other = state.ops.as_deref().filter(|name| *name != OPS);
+            if let (Some(name), true) = (other, when == When::Free) {
+                replace(&mut loaded)?;
+                return Ok(Loaded::StandsBy(format!(
+                    "{name} runs, until that has ended"
+                )));
+            }
             Err(match (why, &state.ops) {
                 (Some(who), _) => Error::Busy(format!("{who} is loading another scheduler")),
                 (None, Some(name)) if name != OPS => other_runs(name),
