@@ -37,17 +37,24 @@ static bool is_scheduler(const union bpf_attr *attr)
 	       type == bpf_core_type_id_kernel(struct bpf_struct_ops_sched_ext_ops_cid);
 }
 
+/* Is @name, of at least @size bytes, the string @is of this size? */
+static __always_inline bool is_name(const char *name, const char *is, u32 size)
+{
+	u32 i;
+
+	for (i = 0; i < size; i++) {
+		if (name[i] != is[i])
+			return false;
+	}
+	return true;
+}
+
 /* Loading one of ours, as `scx_preload verify` does, is no reason to leave. */
 static bool is_ours(const union bpf_attr *attr)
 {
 	static const char name[] = "preload_ops";
-	u32 i;
 
-	for (i = 0; i < sizeof(name); i++) {
-		if ((*attr_of(attr, map_name))[i] != name[i])
-			return false;
-	}
-	return true;
+	return is_name(*attr_of(attr, map_name), name, sizeof(name));
 }
 
 /*
@@ -77,15 +84,8 @@ static bool is_loader(void)
 {
 	static const char name[] = "scx_preload";
 	char comm[sizeof(preload_handover.comm)];
-	u32 i;
 
-	if (bpf_get_current_comm(comm, sizeof(comm)))
-		return false;
-	for (i = 0; i < sizeof(name); i++) {
-		if (comm[i] != name[i])
-			return false;
-	}
-	return true;
+	return !bpf_get_current_comm(comm, sizeof(comm)) && is_name(comm, name, sizeof(name));
 }
 
 SEC("fexit/bpf_struct_ops_link_create")

@@ -51,12 +51,6 @@ void topology_finish_cpu(s32 cpu);
 void leave_llc(s32 cpu);
 void topology_reset_cpu(s32 cpu);
 s32 topology_add_cpu(s32 cpu);
-enum step {
-	STEP_RESET,
-	STEP_ADD,
-	STEP_FINISH,
-};
-s32 topology_each(enum step step);
 s32 topology_refresh(void);
 void topology_cpu_offline(s32 cpu);
 

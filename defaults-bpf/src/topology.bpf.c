@@ -307,6 +307,14 @@ __noinline void topology_finish_cpu(s32 cpu)
 		topology_sort_near(cpu);
 }
 
+enum step {
+	STEP_RESET,
+	STEP_ADD,
+	STEP_FINISH,
+};
+
+s32 topology_each(enum step step);
+
 /* Do one step of a refresh for each CPU. Returns a negative errno if one has no queue. */
 __noinline s32 topology_each(enum step step)
 {
