@@ -126,7 +126,7 @@ fn start(
     };
 
     let stand_by = match (&other, when) {
-        (Some(other), _) => Some(format!("{other} runs, until that has ended")),
+        (Some(other), _) => Some(behind(other)),
         (None, When::Asked) => Some("until `scx_preload resume`, or another one has ended".into()),
         (None, _) => None,
     };
@@ -138,14 +138,15 @@ fn start(
     let log_start = KernelLog::open();
     wait_for_others(&ops(source, &mut loaded)?)?;
     // Until ours has begun to run, it cannot keep who comes to attach waiting.
-    let mut who = Traces::of(&loaded)?.gave_way();
-    let mut attached = None;
-    if who.is_none() {
-        attached = Some(attach(ops(source, &mut loaded)?.as_fd())?);
-        who = Traces::of(&loaded)?.gave_way();
-    }
+    let (attached, who) = match Traces::of(&loaded)?.gave_way() {
+        None => {
+            let attached = attach(ops(source, &mut loaded)?.as_fd())?.ok();
+            (attached, Traces::of(&loaded)?.gave_way())
+        }
+        who => (None, who),
+    };
     match (attached, who) {
-        (Some(Ok(link)), None) => {
+        (Some(link), None) => {
             replace(&mut loaded)?;
             link.pin(bpffs::LINK)?;
             Ok(Loaded::Attached)
@@ -154,21 +155,19 @@ fn start(
             replace(&mut loaded)?;
             Ok(Loaded::StandsBy(format!("{who} is loading another one")))
         }
-        (attached, why) => {
+        (attached, who) => {
             drop(attached);
             let state = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
             // It has come while we were loading.
             let other = state.ops.as_deref().filter(|name| *name != OPS);
             if let (Some(name), true) = (other, when == When::Free) {
                 replace(&mut loaded)?;
-                return Ok(Loaded::StandsBy(format!(
-                    "{name} runs, until that has ended"
-                )));
+                return Ok(Loaded::StandsBy(behind(name)));
             }
-            Err(match (why, &state.ops) {
+            Err(match (who, other) {
                 (Some(who), _) => Error::Busy(format!("{who} is loading another scheduler")),
-                (None, Some(name)) if name != OPS => other_runs(name),
-                _ => stopped(source, &state, log_start),
+                (None, Some(name)) => other_runs(name),
+                (None, None) => stopped(source, &state, log_start),
             })
         }
     }
@@ -225,6 +224,11 @@ fn who_runs(when: When) -> Result<Option<String>> {
         Some(other) if when == When::Now => Err(other_runs(other)),
         other => Ok(Some(other.unwrap_or("another one").into())),
     }
+}
+
+/// Why a load stands by.
+fn behind(other: &str) -> String {
+    format!("{other} runs, until that has ended")
 }
 
 fn other_runs(name: &str) -> Error {
