@@ -182,19 +182,17 @@ impl Debian {
         let base = base(cache, mirror, &format!("{PACKAGES},{packages}"))?;
         let ours = install(cache)?;
         let key = with_all(key.with(&base).with(&kernel.dir), &ours)?;
-        let name = format!("debian/{}.disk", key.name());
-        cache.get(&name, |path| {
-            let root = path.with_extension("root");
-            if root.exists() {
-                fs::remove_dir_all(&root)?;
-            }
+        let dir = cache.get(&format!("debian/{}", key.name()), |dir| {
+            fs::create_dir(dir)?;
+            let root = dir.join("root");
             step::done("Debian root with more", || {
                 fill(&root, &base, &ours, &[kernel])?;
                 add(&root)
             })?;
-            disk(&root, path)?;
+            disk(&root, &dir.join("disk"))?;
             fs::remove_dir_all(&root).context("cannot remove the root's directory")
-        })
+        })?;
+        Ok(dir.join("disk"))
     }
 
     pub fn disk(&self) -> PathBuf {

@@ -35,10 +35,7 @@ pub fn get(cache: &Cache, mirror: &Mirror, names: &[&str]) -> Result<Vec<Peer>> 
     // Worth its size only as long as one is still to be built.
     let target = cache.dir.join(TARGET);
     let built = |(name, version): &(&str, Option<&str>)| {
-        version.is_none_or(|version| {
-            let entry = entry(&format!("scx_{name}"), version);
-            cache.dir.join(entry).exists()
-        })
+        version.is_none_or(|version| cache.dir.join(entry(&crate_name(name), version)).exists())
     };
     if PEERS.iter().all(built) && target.exists() {
         fs::remove_dir_all(&target)
@@ -73,7 +70,7 @@ fn peer(cache: &Cache, mirror: &Mirror, name: &str, version: Option<&str>) -> Re
     let (program, from, args) = match version {
         Some(version) => (
             format!("usr/bin/scx_{name}"),
-            installed(cache, &format!("scx_{name}"), version)?,
+            installed(cache, &crate_name(name), version)?,
             match name {
                 LAYERED => vec!["--run-example".into()],
                 _ => vec![],
@@ -101,7 +98,12 @@ fn peer(cache: &Cache, mirror: &Mirror, name: &str, version: Option<&str>) -> Re
     })
 }
 
-/// Its name in the cache.
+/// What a scheduler's crate and program are called.
+fn crate_name(name: &str) -> String {
+    format!("scx_{name}")
+}
+
+/// A crate's name in the cache.
 fn entry(name: &str, version: &str) -> String {
     format!("peers/{name}_{version}")
 }
@@ -131,7 +133,7 @@ fn simple(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     let meta = suite.package("linux-source")?;
     let source = meta.depends.iter().find(|d| d.starts_with("linux-source-"));
     let package = suite.package(source.context("linux-source names no package")?)?;
-    let dir = cache.get(&entry(&format!("scx_{SIMPLE}"), &package.version), |dir| {
+    let dir = cache.get(&entry(&crate_name(SIMPLE), &package.version), |dir| {
         fs::create_dir(dir)?;
         suite.download(&[package], dir)?;
         step::done("scx_simple", || compile_simple(dir))

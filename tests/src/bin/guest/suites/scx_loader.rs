@@ -30,13 +30,17 @@ const UNIT: &str = "scx_loader.service";
 /// Those that it starts take up to 20 s to load, on emulated CPUs.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// It stays there, as well.
-fn runs(ops: &str) -> Result<()> {
+/// It comes, and nobody ends it any more.
+fn stays(name: &str, is_there: impl Fn() -> Result<()>) -> Result<()> {
     let start = Instant::now();
-    wait_for(LIMIT, || named(ops))?;
-    println!("{ops} after {:?}", start.elapsed());
+    wait_for(LIMIT, &is_there)?;
+    println!("{name} after {:?}", start.elapsed());
     sleep(Duration::from_secs(2));
-    named(ops)
+    is_there()
+}
+
+fn runs(ops: &str) -> Result<()> {
+    stays(ops, || named(ops))
 }
 
 fn named(ops: &str) -> Result<()> {
@@ -49,12 +53,7 @@ fn named(ops: &str) -> Result<()> {
 }
 
 fn ours() -> Result<()> {
-    let start = Instant::now();
-    wait_for(LIMIT, is_ours)?;
-    println!("ours after {:?}", start.elapsed());
-    // Of the same name, and nobody ends it any more.
-    sleep(Duration::from_secs(2));
-    is_ours()
+    stays("ours", is_ours)
 }
 
 fn scxctl(args: &[&str]) -> Result<()> {
