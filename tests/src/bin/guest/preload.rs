@@ -2,13 +2,14 @@
 //! The program under test, as the suites use it.
 
 use std::fs;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::other;
-use crate::sys::{SCX_PRELOAD, run, run_ok, scx_ops, scx_state};
+use crate::sys::{SCX_PRELOAD, bpf_objects, run, run_ok, scx_ops, scx_state, wait_for};
 
 /// Where the overrides and fixtures are.
 pub const OBJECTS: &str = "/objects";
@@ -139,6 +140,20 @@ pub fn eject() -> Result<()> {
 
 pub fn unload() -> Result<()> {
     run_ok(SCX_PRELOAD, &["unload"]).map(drop)
+}
+
+/// BPF objects that are not of ours; the first load has mounted what it wants.
+pub fn objects_when_unloaded() -> Result<[usize; 3]> {
+    load(&[])?;
+    unload()?;
+    let mut last = bpf_objects();
+    wait_for(Duration::from_secs(20), || {
+        sleep(Duration::from_millis(200));
+        let before = std::mem::replace(&mut last, bpf_objects());
+        ensure!(before == last, "{before:?}, {last:?}");
+        Ok(())
+    })?;
+    Ok(last)
 }
 
 /// `scx_preload status --json`

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use libbpf_rs::query::{LinkInfoIter, MapInfoIter, ProgInfoIter};
 use nix::libc;
 
+pub const BPFFS: &str = "/sys/fs/bpf";
+
 /// How often the kernel balances tasks while it bypasses, in microseconds.
 pub const BYPASS_LB_INTERVAL: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
 

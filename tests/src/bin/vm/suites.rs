@@ -175,6 +175,7 @@ pub const BOOTS: &[Boot] = &[
         Which::Newest,
         &["bypass", "kernel_bypass", "handover", "coexist", "survive"],
     ),
+    tiny("newest_killed", Which::Newest, &["killed"]),
     tiny(
         "newest_sched",
         Which::Newest,

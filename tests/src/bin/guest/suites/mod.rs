@@ -14,6 +14,7 @@ mod hooks;
 mod hotplug;
 mod initrd;
 mod kernel_bypass;
+mod killed;
 mod loader;
 mod peers;
 mod sched;
@@ -52,6 +53,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("handover", coexist::HANDOVER),
     ("coexist", coexist::TESTS),
     ("kernel_bypass", kernel_bypass::TESTS),
+    ("killed", killed::TESTS),
     ("survive", survive::TESTS),
     ("lockdown", survive::LOCKDOWN),
     ("sched", sched::TESTS),
