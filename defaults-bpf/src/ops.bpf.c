@@ -47,6 +47,7 @@ struct next {
 /* Parts of callbacks: functions of their own, so that they are verified once. */
 s32 idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags);
 bool earlier_head(u64 dsq, struct next *next __arg_nonnull);
+bool earlier_in_llc(u32 llc, struct next *next __arg_nonnull);
 void look_here(s32 cpu, struct next *next __arg_nonnull);
 void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnull);
 bool keep(struct task_struct *prev __arg_trusted, s32 cpu, struct next *next __arg_nonnull);
@@ -149,16 +150,48 @@ static bool move_from_cpu(s32 cpu)
 	return true;
 }
 
-/* Is the first task of @dsq due before what @next says? Then it says that. */
-__noinline bool earlier_head(u64 dsq, struct next *next __arg_nonnull)
+/* Is @head due before what @next says? Then it says that. */
+static bool is_earlier(const struct task_struct *head, struct next *next)
 {
-	struct task_struct *head = scx_bpf_dsq_peek(dsq);
+	u64 place;
 
-	if (!head || (next->any && !vtime_before(head->scx.dsq_vtime, next->place)))
+	if (!head)
 		return false;
-	next->place = head->scx.dsq_vtime;
+	place = head->scx.dsq_vtime;
+	if (next->any && !vtime_before(place, next->place))
+		return false;
+	next->place = place;
 	next->any = true;
 	return true;
+}
+
+/* The same of the first task of @dsq. */
+__noinline bool earlier_head(u64 dsq, struct next *next __arg_nonnull)
+{
+	return is_earlier(scx_bpf_dsq_peek(dsq), next);
+}
+
+/*
+ * The same of the first task of @llc's queue. Each dispatch looks at it, so the kernel is
+ * asked to find the queue only until a task that waits there has told where it is.
+ */
+__noinline bool earlier_in_llc(u32 llc, struct next *next __arg_nonnull)
+{
+	struct preload_llc *l = &preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)];
+	const struct scx_dispatch_q *queue = (void *)l->queue;
+	struct task_struct *head;
+
+	if (queue) {
+		queue = bpf_rdonly_cast(queue, bpf_core_type_id_kernel(struct scx_dispatch_q));
+		return is_earlier(queue->first_task, next);
+	}
+	head = scx_bpf_dsq_peek(PRELOAD_DSQ_LLC(llc));
+	if (head) {
+		queue = head->scx.dsq;
+		if (queue && queue->id == PRELOAD_DSQ_LLC(llc))
+			l->queue = (u64)queue;
+	}
+	return is_earlier(head, next);
 }
 
 /* Look at the queues that @cpu runs from. */
@@ -168,7 +201,7 @@ __noinline void look_here(s32 cpu, struct next *next __arg_nonnull)
 
 	next->llc = llc;
 	next->any = next->pinned = false;
-	if (!earlier_head(PRELOAD_DSQ_LLC(llc), next) && llc_has_waiting(llc))
+	if (!earlier_in_llc(llc, next) && llc_has_waiting(llc))
 		__sync_fetch_and_and(&preload_waiting, ~llc_bit(llc));
 	if (has_pinned(cpu) && earlier_head(PRELOAD_DSQ_CPU(cpu), next))
 		next->pinned = true;
@@ -190,7 +223,7 @@ __noinline void look_elsewhere(s32 cpu, u32 turn, struct next *next __arg_nonnul
 		advance_clock(cpu_llc_id(cpu), preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].clock,
 			      PRELOAD_VTIME_WINDOW_NS);
 	behind.place -= slice_ns;
-	if (earlier_head(PRELOAD_DSQ_LLC(llc), &behind)) {
+	if (earlier_in_llc(llc, &behind)) {
 		next->place = behind.place;
 		next->llc = llc;
 		next->any = true;

@@ -242,6 +242,7 @@ __noinline s32 topology_add_cpu(s32 cpu)
 	l->nr_cpus++;
 	l->node = c->node;
 	l->cpu = cpu;
+	l->queue = 0;
 	llc_mask_set(cpu_llc_id(cpu), cpu, true);
 	c->online = 1;
 	t->nr_online++;

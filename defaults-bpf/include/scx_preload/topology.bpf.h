@@ -46,7 +46,8 @@ struct preload_llc {
 	u32 node;
 	u32 cpu; /* one of its online CPUs */
 	u32 nr_near; /* entries that near_entry() has had for it */
-	u32 __pad[10]; /* the clock is written by its own CPUs only: one line each */
+	u64 queue; /* its queue in the kernel's memory, once that is known */
+	u32 __pad[8]; /* the clock is written by its own CPUs only: one line each */
 };
 
 struct preload_topology {
