@@ -173,14 +173,16 @@ __noinline s32 pick_in_llc(u32 llc)
  * that it is about to, but the writer of a pipe says so too and writes on. So it
  * has to be known for short turns, on average since its fork, and to be in one.
  */
-static bool waker_yields(const struct rq *rq)
+static bool takes_short_turns(const struct task_struct *waker)
 {
-	const struct task_struct *waker = bpf_get_current_task_btf();
-	/* exec_start is in the clock that leaves out interrupts. */
-	u64 now = scx_bpf_now() - rq->clock + rq->clock_task;
+	return waker->se.sum_exec_runtime < waker->nvcsw * SHORT_TURN_NS &&
+	       !(waker->flags & PF_EXITING);
+}
 
-	return !(waker->flags & PF_EXITING) && now - waker->se.exec_start < SHORT_TURN_NS &&
-	       waker->se.sum_exec_runtime < waker->nvcsw * SHORT_TURN_NS;
+static bool is_in_short_turn(const struct task_struct *waker, const struct rq *rq)
+{
+	/* exec_start is in the clock that leaves out interrupts. */
+	return scx_bpf_now() - rq->clock + rq->clock_task - waker->se.exec_start < SHORT_TURN_NS;
 }
 
 /* May @p run on any CPU, so that its own mask need not be looked at? */
@@ -276,14 +278,18 @@ __noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu,
  */
 __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
 {
-	const struct rq *rq = rq_of(bpf_get_smp_processor_id());
+	const struct task_struct *waker = bpf_get_current_task_btf();
 	u32 waker_llc = this_cpu_llc_id(), bond;
-	bool yields, elsewhere;
+	bool yields = takes_short_turns(waker), elsewhere = waker_llc != cpu_llc_id(prev_cpu);
+	const struct rq *rq;
 
+	/* Mostly it is neither, and nothing else need be looked at. */
+	if (!yields && !elsewhere)
+		return -1;
+	rq = rq_of(bpf_get_smp_processor_id());
 	if (!rq || rq->nr_running != 1)
 		return -1;
-	yields = waker_yields(rq);
-	elsewhere = waker_llc != cpu_llc_id(prev_cpu);
+	yields = yields && is_in_short_turn(waker, rq);
 	if (!yields && !elsewhere)
 		return -1;
 	bond = task_bond(p);
