@@ -18,7 +18,10 @@ char _license[] SEC("license") = "GPL";
 /* Slice of a task, ns. */
 const volatile u64 slice_ns = 5 * NSEC_PER_MSEC;
 
-/* How far a task that did not sleep may be from the clock, in its slices. */
+/*
+ * How far a task that did not sleep may be from the clock, in its slices. Pinned to a CPU
+ * with less to do than others it gets ahead, and waits that much longer once they may come.
+ */
 #define LAG_SLICES 40
 
 /* Tasks that woke up only each other so many times in a row are partners. */
