@@ -20,7 +20,8 @@ const volatile u64 slice_ns = 5 * NSEC_PER_MSEC;
 
 /*
  * How far a task that did not sleep may be from the clock, in its slices. Pinned to a CPU
- * with less to do than others it gets ahead, and waits that much longer once they may come.
+ * with less to do than others it gets ahead, and once they may come it waits until they have
+ * caught up.
  */
 #define LAG_SLICES 40
 
