@@ -72,6 +72,17 @@ impl Hog {
         (0..count).map(|_| Self::start(kind)).collect()
     }
 
+    /// Tasks that run for `run` of each `period`, and all wake up at its start.
+    pub fn start_in_step(
+        count: usize,
+        kind: Kind,
+        run: Duration,
+        period: Duration,
+    ) -> Result<Vec<Self>> {
+        let start = || Self::start_with(kind, || run_in_step(run, period));
+        (0..count).map(|_| start()).collect()
+    }
+
     pub fn pid(&self) -> Pid {
         self.0
     }
@@ -215,11 +226,24 @@ impl Kind {
 
 fn run_and_sleep(run: Duration, pause: Duration) -> ! {
     loop {
-        let start = Instant::now();
-        while start.elapsed() < run {
-            std::hint::spin_loop();
-        }
+        run_for(run);
         std::thread::sleep(pause);
+    }
+}
+
+fn run_in_step(run: Duration, period: Duration) -> Result<Infallible> {
+    loop {
+        run_for(run);
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+        let passed = now.as_nanos() % period.as_nanos();
+        std::thread::sleep(period - Duration::from_nanos(passed as u64));
+    }
+}
+
+fn run_for(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 

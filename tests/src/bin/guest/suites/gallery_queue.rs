@@ -78,39 +78,37 @@ fn chaos() -> Result<()> {
     unload()
 }
 
-/// Tasks that were queued in an LLC's queue while two CPUs had `kind`s to run.
-fn through_llc_queue(count: usize, kind: Kind) -> Result<u64> {
-    let _tasks = Hog::start_many(
-        count,
-        Kind {
-            cpus: &[2, 3],
-            ..kind
-        },
-    )?;
+/// Tasks that were queued in an LLC's queue while two CPUs had these to run.
+fn through_llc_queue(tasks: Result<Vec<Hog>>) -> Result<u64> {
+    let _tasks = tasks?;
     sleep(SECOND);
     let before = counter(&status()?, "enqueue_llc")?;
     sleep(2 * SECOND);
     Ok(counter(&status()?, "enqueue_llc")? - before)
 }
 
-/// 1 ms of 8: two thirds of two CPUs, where two tasks meet often.
-const LIGHT: Kind = Kind {
-    pattern: Some((MS, Duration::from_millis(7))),
-    comm: "light",
-    cpus: &[],
+const TWO_CPUS: Kind = Kind {
+    comm: "",
+    cpus: &[2, 3],
     nice: 0,
     realtime: false,
     cgroup: "",
+    pattern: None,
 };
+
+/// Six that wake up at once, and use three eighths of the two CPUs.
+fn light() -> Result<Vec<Hog>> {
+    Hog::start_in_step(6, TWO_CPUS, MS, 8 * MS)
+}
 
 fn cosmos() -> Result<()> {
     load(&[])?;
-    let defaults = through_llc_queue(6, LIGHT)?;
+    let defaults = through_llc_queue(light())?;
     load_override("cosmos", &[])?;
-    let cosmos = through_llc_queue(6, LIGHT)?;
+    let cosmos = through_llc_queue(light())?;
     let now = status()?;
     let local = hook(&now, "hook_enqueue", "calls")? - hook(&now, "hook_enqueue", "dfl")?;
-    let saturated = through_llc_queue(5, Kind::default())?;
+    let saturated = through_llc_queue(Hog::start_many(5, TWO_CPUS))?;
     is_fine(&["hook_enqueue", "hook_cpu_perf"])?;
     println!("light: {defaults}, {cosmos} and {local} local; hogs: {saturated}");
     ensure!(defaults > 50, "{defaults} with the defaults");
