@@ -27,8 +27,9 @@ use crate::sys::{BPFFS, BYPASS_LB_INTERVAL, SCX_PRELOAD, end_with_sysrq, nothing
 /// All calls of a load, and what lasts of a replacement, in parts, as a test may not take
 /// long enough for all.
 pub const TESTS: &[Test] = &[
-    test("while_it_loads_1_of_2", |_| while_it_loads(0, 2)),
-    test("while_it_loads_2_of_2", |_| while_it_loads(1, 2)),
+    test("while_it_loads_1_of_3", |_| while_it_loads(0, 3)),
+    test("while_it_loads_2_of_3", |_| while_it_loads(1, 3)),
+    test("while_it_loads_3_of_3", |_| while_it_loads(2, 3)),
     test("while_it_replaces_1_of_2", |_| while_it_replaces(0, 2)),
     test("while_it_replaces_2_of_2", |_| while_it_replaces(1, 2)),
     test("when_a_person_wants_it_back", |_| {
