@@ -473,7 +473,8 @@ void dfl_bypass(u32 reason);
  * when a busy one takes a task that is behind: for the first PRELOAD_MIGRATE_LOOKS tasks
  * of the queue, until it says yes. From ops.enqueue(), when dfl_pick_idle_cpu() with
  * PRELOAD_WAKE_CORE has found a core in another LLC. Not for a task that is overdue, nor
- * for one that is to have a fast core.
+ * for one that is to have a fast core, nor for one that hook_pick_idle_cpu() gives an
+ * idle CPU as it wakes up or was preempted.
  * May call: nothing more.
  * Returns: true to run @p on @cpu next; false to leave it where it is.
  * Default: dfl_may_migrate(): true.
