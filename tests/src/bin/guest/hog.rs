@@ -79,7 +79,8 @@ impl Hog {
         run: Duration,
         period: Duration,
     ) -> Result<Vec<Self>> {
-        let start = || Self::start_with(kind, || run_in_step(run, period));
+        let first = Instant::now();
+        let start = || Self::start_with(kind, || run_in_step(first, run, period));
         (0..count).map(|_| start()).collect()
     }
 
@@ -231,16 +232,17 @@ fn run_and_sleep(run: Duration, pause: Duration) -> ! {
     }
 }
 
-fn run_in_step(run: Duration, period: Duration) -> Result<Infallible> {
+/// The first period begins at `first`.
+fn run_in_step(first: Instant, run: Duration, period: Duration) -> ! {
     loop {
         run_for(run);
-        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-        let passed = now.as_nanos() % period.as_nanos();
+        let passed = first.elapsed().as_nanos() % period.as_nanos();
         std::thread::sleep(period - Duration::from_nanos(passed as u64));
     }
 }
 
-fn run_for(time: Duration) {
+/// Is there for so long, whether or not it has the CPU.
+pub fn run_for(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
         std::hint::spin_loop();

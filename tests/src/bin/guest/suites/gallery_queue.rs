@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use nix::unistd::Pid;
 
 use super::Test;
-use crate::hog::{Hog, Kind, ONLY, allow, shares};
+use crate::hog::{Hog, Kind, ONLY, allow, run_for, shares};
 use crate::preload::{counter, hook, is_fine, load, load_override, status, unload};
 use crate::tests;
 
@@ -22,10 +22,7 @@ const MS: Duration = Duration::from_millis(1);
 fn lateness(count: usize, work: Duration, pause: Duration) -> Vec<Duration> {
     let mut late = Vec::new();
     for _ in 0..count {
-        let start = Instant::now();
-        while start.elapsed() < work {
-            std::hint::spin_loop();
-        }
+        run_for(work);
         let start = Instant::now();
         sleep(pause);
         late.push(start.elapsed().saturating_sub(pause));
@@ -79,36 +76,27 @@ fn chaos() -> Result<()> {
 }
 
 /// Tasks that were queued in an LLC's queue while two CPUs had these to run.
-fn through_llc_queue(tasks: Result<Vec<Hog>>) -> Result<u64> {
-    let _tasks = tasks?;
+fn through_llc_queue(_tasks: Vec<Hog>) -> Result<u64> {
     sleep(SECOND);
     let before = counter(&status()?, "enqueue_llc")?;
     sleep(2 * SECOND);
     Ok(counter(&status()?, "enqueue_llc")? - before)
 }
 
-const TWO_CPUS: Kind = Kind {
-    comm: "",
-    cpus: &[2, 3],
-    nice: 0,
-    realtime: false,
-    cgroup: "",
-    pattern: None,
-};
-
-/// Six that wake up at once, and use three eighths of the two CPUs.
-fn light() -> Result<Vec<Hog>> {
-    Hog::start_in_step(6, TWO_CPUS, MS, 8 * MS)
-}
-
 fn cosmos() -> Result<()> {
+    let two_cpus = Kind {
+        cpus: &[2, 3],
+        ..Kind::default()
+    };
+    // They wake up at once, and use three eighths of the two CPUs.
+    let light = || Hog::start_in_step(6, two_cpus, MS, 8 * MS);
     load(&[])?;
-    let defaults = through_llc_queue(light())?;
+    let defaults = through_llc_queue(light()?)?;
     load_override("cosmos", &[])?;
-    let cosmos = through_llc_queue(light())?;
+    let cosmos = through_llc_queue(light()?)?;
     let now = status()?;
     let local = hook(&now, "hook_enqueue", "calls")? - hook(&now, "hook_enqueue", "dfl")?;
-    let saturated = through_llc_queue(Hog::start_many(5, TWO_CPUS))?;
+    let saturated = through_llc_queue(Hog::start_many(5, two_cpus)?)?;
     is_fine(&["hook_enqueue", "hook_cpu_perf"])?;
     println!("light: {defaults}, {cosmos} and {local} local; hogs: {saturated}");
     ensure!(defaults > 50, "{defaults} with the defaults");
