@@ -2,10 +2,9 @@
 /*
  * The version of the contract between the defaults, overrides and loaders.
  *
- * Every object that includes hooks.bpf.h carries one u32 with the version that
- * it was compiled for in PRELOAD_CONTRACT_SECTION. Static linking concatenates
- * them, so that a loader sees the version of each part of a linked scheduler
- * and can refuse a mixture that it does not know.
+ * Every object that includes hooks.bpf.h carries one u32 in PRELOAD_CONTRACT_SECTION: the
+ * version that it was compiled for. Static linking concatenates them, so that a loader
+ * sees the version of each part of a linked scheduler and can refuse unknown ones.
  */
 #ifndef SCX_PRELOAD_CONTRACT_BPF_H
 #define SCX_PRELOAD_CONTRACT_BPF_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the kernel offers, in a form that one object can use on many kernels:
- * SCX_* values are CO-RE relocations, so that no user space has to fill them
- * in, and a kfunc that changed its form has one wrapper that knows both.
+ * Kernel interfaces in a form that lets one object run on many kernels: SCX_* values are
+ * CO-RE relocations, so that user space need not fill them in, and a kfunc whose signature
+ * changed has a wrapper that handles both.
  */
 #ifndef SCX_PRELOAD_KERNEL_BPF_H
 #define SCX_PRELOAD_KERNEL_BPF_H
@@ -25,7 +25,7 @@
 #define PRELOAD_KICK_PREEMPT bpf_core_enum_value(enum scx_kick_flags, SCX_KICK_PREEMPT)
 #define PRELOAD_TASK_QUEUED bpf_core_enum_value(enum scx_ent_flags, SCX_TASK_QUEUED)
 
-/* Macros, which BTF and so vmlinux.h cannot carry. */
+/* Macros: BTF, and so vmlinux.h, cannot carry them. */
 #ifndef EBUSY
 #define EBUSY 16
 #endif
@@ -39,7 +39,7 @@
 #define CLOCK_MONOTONIC 1
 #endif
 
-/* The sched_ext project's headers define this too, in the same way. */
+/* The sched_ext project's headers have the same definitions. */
 #ifndef BPF_STRUCT_OPS
 #define BPF_STRUCT_OPS(name, args...) SEC("struct_ops/" #name) BPF_PROG(name, ##args)
 #endif
@@ -48,14 +48,14 @@
 #endif
 
 /*
- * The kernel's names end in ___v2. libbpf takes what follows the last ___ for a
- * flavour of our own and drops it, hence the second suffix.
+ * The kernel's names end in ___v2. libbpf takes what follows the last ___ for a local
+ * flavor and drops it, hence the second suffix.
  */
 bool scx_bpf_dsq_insert___v2___preload(struct task_struct *p, u64 dsq_id, u64 slice,
 				       u64 enq_flags) __ksym __weak;
 bool scx_bpf_dsq_move_to_local___v2___preload(u64 dsq_id, u64 enq_flags) __ksym __weak;
 
-/* 6.19: inserting tells whether it did. */
+/* 6.19 or later: the v2 kfunc returns whether it inserted. */
 static __always_inline void preload_dsq_insert(struct task_struct *p, u64 dsq, u64 slice,
 					       u64 enq_flags)
 {
@@ -65,7 +65,7 @@ static __always_inline void preload_dsq_insert(struct task_struct *p, u64 dsq, u
 		scx_bpf_dsq_insert(p, dsq, slice, enq_flags);
 }
 
-/* 7.1: with flags. */
+/* 7.1 or later: the v2 kfunc takes flags. */
 static __always_inline bool preload_dsq_move_to_local(u64 dsq, u64 enq_flags)
 {
 	if (bpf_ksym_exists(scx_bpf_dsq_move_to_local___v2___preload))
@@ -74,9 +74,9 @@ static __always_inline bool preload_dsq_move_to_local(u64 dsq, u64 enq_flags)
 }
 
 /*
- * 6.19 moved the arguments beyond the fifth into structs. These are the same ones, without
- * vmlinux.h's request to look for them in the kernel: a search through all of its types,
- * for what is our memory.
+ * 6.19 moved arguments into structs, as a call takes five at most. Copies of these structs
+ * without vmlinux.h's preserve_access_index: the memory is ours, and CO-RE relocations
+ * would cost a search through all of the kernel's types.
  */
 struct preload_select_cpu_and_args {
 	s32 prev_cpu;
@@ -124,7 +124,7 @@ static __always_inline void preload_dsq_insert_vtime(struct task_struct *p, u64 
 	scx_bpf_dsq_insert_vtime(p, dsq, slice, vtime, enq_flags);
 }
 
-/* Is virtual time @a before @b? Both wrap, like the kernel's time_before64(). */
+/* Is virtual time @a before @b? Both may wrap, as for the kernel's time_before64(). */
 static __always_inline bool vtime_before(u64 a, u64 b)
 {
 	return (s64)(a - b) < 0;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Counters, one set a CPU, so that counting never moves a cache line between
- * CPUs. `scx_preload status` sums them up; it takes their names from the BTF of
- * struct preload_stats and enum preload_hook. The rodata variable `stats_enabled`
- * switches counting off at load time; the verifier then drops the code.
+ * Per-CPU counters, so that counting never moves a cache line between CPUs. `scx_preload
+ * status` sums them and takes their names from the BTF of struct preload_stats and enum
+ * preload_hook. The rodata variable `stats_enabled` turns counting off at load time; the
+ * verifier then removes the code.
  */
 #ifndef SCX_PRELOAD_STATS_BPF_H
 #define SCX_PRELOAD_STATS_BPF_H
@@ -14,32 +14,32 @@
 
 struct preload_hook_stats {
 	/*
-	 * The ops asked the hook, whoever defines it; for hook_enqueue() and
-	 * hook_dispatch() only if they are overridden.
+	 * Calls of the hook, whether or not it is overridden; hook_enqueue() and
+	 * hook_dispatch() are called only if they are.
 	 */
 	u64 calls;
-	u64 dfl; /* the override called the default body */
-	u64 bad; /* the result was out of range and replaced by a safe one */
+	u64 dfl; /* calls of the default body by the override */
+	u64 bad; /* results out of range, replaced by safe ones */
 };
 
 struct preload_stats {
-	u64 wakeup_idle; /* wakeups that got an idle CPU at once */
-	u64 wakeup_preempt; /* wakeups that ended the slice of a task that was behind */
-	u64 enqueue_llc; /* tasks put into an LLC's queue */
-	u64 enqueue_own; /* tasks put into a queue of an override's own */
-	u64 enqueue_cpu; /* tasks allowed on one CPU only, put into its queue */
-	u64 dispatch_llc; /* tasks taken from the queue of the CPU's own LLC */
-	u64 dispatch_cpu; /* tasks taken from the CPU's own queue */
-	u64 dispatch_keep; /* the running task was the one to run next */
-	u64 dispatch_overdue; /* tasks that had waited too long, out of turn */
+	u64 wakeup_idle; /* wakeups that found an idle CPU */
+	u64 wakeup_preempt; /* wakeups that preempted the running task */
+	u64 enqueue_llc; /* tasks inserted into an LLC's DSQ */
+	u64 enqueue_own; /* tasks inserted into an override's own DSQ */
+	u64 enqueue_cpu; /* tasks allowed on one CPU only, inserted into its DSQ */
+	u64 dispatch_llc; /* tasks taken from the DSQ of the CPU's own LLC */
+	u64 dispatch_cpu; /* tasks taken from the CPU's own DSQ */
+	u64 dispatch_keep; /* dispatches at which the running task continued */
+	u64 dispatch_overdue; /* tasks that had waited too long, ahead of others */
 	u64 newidle_steal; /* tasks that a newly idle CPU took from another LLC */
-	u64 balance_pull; /* tasks taken from another LLC because they were behind */
+	u64 balance_pull; /* tasks that a busy CPU took from another LLC as they were behind */
 	u64 kick_idle; /* idle CPUs woken for a queued task */
-	u64 leave_core; /* tasks alone on a CPU that were put on a better one */
-	u64 leave_pressed; /* idle CPUs left for one that RT and interrupts use less */
+	u64 leave_core; /* tasks alone on a CPU that were moved to a better one */
+	u64 leave_pressed; /* idle CPUs passed over for one that RT and interrupts use less */
 	u64 cpuperf_set; /* changes of a CPU's performance target */
-	u64 bypass_rescue; /* tasks taken from where an override had them */
-	u64 no_storage; /* a task's own data could not be allocated */
+	u64 bypass_rescue; /* tasks taken from an override's DSQs and data */
+	u64 no_storage; /* failed allocations of per-task data */
 	struct preload_hook_stats hooks[PRELOAD_NR_HOOKS];
 };
 
@@ -54,7 +54,7 @@ extern struct preload_stats_map preload_stats SEC(".maps");
 extern const volatile bool stats_enabled;
 extern const volatile u64 overridden_hooks;
 
-/* Defaults that are loaded alone are compiled so: code for overrides costs time to load. */
+/* Set for defaults that are loaded alone: verifying code for overrides takes time. */
 #ifdef PRELOAD_ALONE
 #define PRELOAD_OVERRIDDEN 0ULL
 #else
@@ -76,8 +76,8 @@ static __always_inline struct preload_stats *this_cpu_stats(void)
 	} while (0)
 
 /*
- * For default bodies. Where nobody overrides the hook, each call of the hook is
- * one of its default body, and need not be counted twice.
+ * For default bodies. If the hook is not overridden, each call of the hook is a call of
+ * its default body and need not be counted twice.
  */
 #define preload_count_dfl(hook)                                                                    \
 	do {                                                                                       \
@@ -86,8 +86,8 @@ static __always_inline struct preload_stats *this_cpu_stats(void)
 	} while (0)
 
 /*
- * The same for what is rare: a call, which the verifier does not follow at each
- * place anew.
+ * For rare events: a call of a global function, which is verified once and not at each
+ * call site.
  */
 #define preload_count_rare(field)                                                                  \
 	do {                                                                                       \

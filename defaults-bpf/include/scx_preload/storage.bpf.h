@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Data of an override's own: a struct for each task, and one for each CPU. Several
- * overrides have theirs side by side.
+ * An override's own data: a struct per task and a struct per CPU. Several overrides can
+ * each have their own.
  *
  * Include vmlinux.h before this file.
  */
@@ -11,16 +11,16 @@
 #include <bpf/bpf_helpers.h>
 
 /**
- * PRELOAD_TASK_DATA() - keep a struct for each task
+ * PRELOAD_TASK_DATA() - declare a struct per task
  * @name: prefix of the two functions below
  * @of: the struct
  *
  * Defines
- *	of *name_get(p): the task's struct, all 0 at first; NULL if there is no memory
- *	of *name_find(p): the same, but NULL where name_get() never was called: cheaper
- *		for tasks that may have none
- * to call from every hook with a task. The kernel frees it with the task. Its address
- * holds until the hook returns.
+ *	of *name_get(p): the task's struct, initially zero; NULL if out of memory
+ *	of *name_find(p): the same, but NULL if name_get() was never called for @p; cheaper
+ *		if most tasks have none
+ * for every hook that has a task. The kernel frees the struct with the task. The pointer is
+ * valid until the hook returns.
  */
 #define PRELOAD_TASK_DATA(name, of)                                                                \
 	struct {                                                                                   \
@@ -41,14 +41,14 @@
 	}
 
 /**
- * PRELOAD_CPU_DATA() - keep a struct for each CPU
+ * PRELOAD_CPU_DATA() - declare a struct per CPU
  * @name: prefix of the two functions below
  * @of: the struct
  *
  * Defines
- *	of *name_this(): that of the CPU that runs the hook, nobody else writes it if
- *		nobody calls name_of()
- *	of *name_of(cpu): that of any CPU, NULL for one that cannot exist
+ *	of *name_this(): the struct of the CPU that runs the hook; no other CPU writes to it
+ *		unless through name_of()
+ *	of *name_of(cpu): the struct of any CPU; NULL for an impossible CPU
  * The kernel's relative is DEFINE_PER_CPU().
  */
 #define PRELOAD_CPU_DATA(name, of)                                                                 \

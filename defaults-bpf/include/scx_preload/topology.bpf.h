@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The machine's topology, in the kernel's vocabulary.
+ * CPU topology, in the kernel's vocabulary.
  *
- * The tables are filled from the kernel's own per-CPU data when the scheduler
- * is loaded and again on every CPU hotplug event (src/topology.bpf.c); user
- * space has no part in it. All accessors may be called from every callback.
- * They are bounded: a CPU or LLC out of range gives the answer for number 0.
+ * The tables are filled from the kernel's own per-CPU data when the scheduler is loaded,
+ * and again on every CPU hotplug event (src/topology.bpf.c), without user space. All
+ * accessors may be called from every callback. They are bounded: a CPU or LLC out of
+ * range yields the result for number 0.
  *
- * A reader can see a table in the middle of a refresh. Each entry is valid by
- * itself at any time, so that the worst outcome is one task queued or one CPU
- * searched by the topology of a moment ago.
+ * A reader can see a table in the middle of a refresh. Each entry is valid by itself at
+ * any time: at worst, one task is queued or one CPU searched by the previous topology.
  */
 #ifndef SCX_PRELOAD_TOPOLOGY_BPF_H
 #define SCX_PRELOAD_TOPOLOGY_BPF_H
@@ -17,48 +16,48 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-/* Powers of two: an index is bounded by a mask, which the verifier follows. */
+/* Powers of two: the verifier understands an index that is bounded by a mask. */
 #define PRELOAD_MAX_CPUS 8192
 #define PRELOAD_MAX_LLCS 1024
-/* Of each LLC the others are kept by distance, as many as this. */
+/* For each LLC, this many others are kept in order of distance. */
 #define PRELOAD_NR_NEAR 32
-/* More than a machine has: threads, cluster, LLC, package, some of NUMA. */
+/* More than any system has: SMT, cluster, LLC, package, a few for NUMA. */
 #define PRELOAD_MAX_DOMAINS 16
 
 struct preload_cpu {
 	u16 llc; /* dense index of the LLC, from sd_llc_id */
-	u16 core; /* name of the SMT core: its first CPU, from the lowest rq->sd */
+	u16 core; /* id of the SMT core: its first CPU, from the lowest rq->sd */
 	u16 smt_next; /* next CPU of the core in a ring; itself without SMT */
 	u16 node; /* NUMA node */
 	u16 capacity; /* hook_cpu_capacity(): 1..1024 */
 	u16 priority; /* hook_cpu_priority() */
 	u16 fast; /* one of fast_cpumask() */
 	u16 online;
-	u16 pinned; /* its own queue may have tasks; written under its rq's lock */
-	u16 settled; /* the change of bypass that it has seen to the end */
-	u16 leaves; /* the task that it runs is to leave its core; as pinned */
-	u32 left; /* when a running task last left the core that is named after it */
+	u16 pinned; /* its own DSQ may have tasks; written under its rq's lock */
+	u16 settled; /* the last change of soft bypass whose earlier tasks have all run */
+	u16 leaves; /* its running task is to leave the core; written as pinned */
+	u32 left; /* when a running task last left the core with this id */
 };
 
 struct preload_llc {
-	u64 clock; /* virtual time of the queue, see dfl_task_vtime() */
+	u64 clock; /* virtual time of the DSQ, see dfl_task_vtime() */
 	u32 nr_cpus; /* online CPUs */
 	u32 node;
 	u32 cpu; /* one of its online CPUs */
-	u32 nr_near; /* entries that near_entry() has had for it */
-	u64 queue; /* its queue in the kernel's memory, once that is known */
-	u32 __pad[8]; /* the clock is written by its own CPUs only: one line each */
+	u32 nr_near; /* entries filled for near_entry() */
+	u64 queue; /* kernel address of its DSQ, once known */
+	u32 __pad[8]; /* a cache line each: only its own CPUs write the clock */
 };
 
 struct preload_topology {
 	u32 nr_cpu_ids; /* one more than the highest possible CPU number */
-	u32 nr_llcs; /* LLC indices in use are below this */
+	u32 nr_llcs; /* LLC indices are below this */
 	u32 nr_nodes;
 	u32 nr_cores; /* online */
 	u32 nr_online;
 	u32 nr_possible;
-	u32 nr_fast; /* CPUs of fast_cpumask(); 0 where all CPUs are alike */
-	u32 capacity_max; /* of those online, likewise the priorities */
+	u32 nr_fast; /* CPUs of fast_cpumask(); 0 if all CPUs are alike */
+	u32 capacity_max; /* of online CPUs, as are the priorities */
 	u32 priority_max;
 	u32 priority_min;
 };
@@ -80,7 +79,7 @@ extern struct preload_topology preload_topology;
 extern u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 extern struct preload_llc_masks preload_llc_masks SEC(".maps");
 
-/* Index of the LLC that @cpu belongs to, cpus_share_cache()'s notion of it. */
+/* Index of the LLC of @cpu, as cpus_share_cache() understands it. */
 static __always_inline u32 cpu_llc_id(s32 cpu)
 {
 	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].llc & (PRELOAD_MAX_LLCS - 1);
@@ -91,21 +90,21 @@ static __always_inline u32 this_cpu_llc_id(void)
 	return cpu_llc_id(bpf_get_smp_processor_id());
 }
 
-/* Number of online CPUs in the LLC of @cpu, like the kernel's sd_llc_size. */
+/* Number of online CPUs in the LLC of @cpu, as the kernel's sd_llc_size. */
 static __always_inline u32 cpu_llc_size(s32 cpu)
 {
 	return preload_llcs[cpu_llc_id(cpu)].nr_cpus;
 }
 
-/* The name of @cpu's SMT core: one of its CPUs, the first at start. */
+/* Id of @cpu's SMT core: one of its CPUs, the first when loaded. */
 static __always_inline s32 cpu_core_id(s32 cpu)
 {
 	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].core;
 }
 
 /*
- * The CPU after @cpu in the ring of its SMT core, cpu_smt_mask()'s members.
- * Follow it until it is @cpu again; without SMT it is @cpu at once.
+ * The CPU after @cpu in the ring of its SMT siblings, the members of cpu_smt_mask().
+ * Follow the ring until it returns to @cpu; without SMT it does so at once.
  */
 static __always_inline s32 cpu_smt_next(s32 cpu)
 {
@@ -139,7 +138,7 @@ static __always_inline u32 nr_cpu_ids(void)
 	return preload_topology.nr_cpu_ids;
 }
 
-/* Online CPUs of @llc, or NULL for an LLC that never had one. RCU-protected. */
+/* Online CPUs of @llc; NULL if it never had any. RCU-protected. */
 static __always_inline const struct cpumask *llc_cpumask(u32 llc)
 {
 	struct preload_llc_mask *mask = bpf_map_lookup_elem(&preload_llc_masks, &llc);
@@ -148,16 +147,16 @@ static __always_inline const struct cpumask *llc_cpumask(u32 llc)
 }
 
 /*
- * The CPUs that a task with much to do is best on: those with at least 7/8 of the
- * greatest capacity, and of these the ones in the upper quarter of the priorities.
- * NULL where all CPUs are alike. RCU-protected.
+ * The best CPUs for a task with much to do: those with at least 7/8 of the greatest
+ * capacity and, of these, those in the upper quarter of the priorities. NULL if all CPUs
+ * are alike. RCU-protected.
  */
 static __always_inline const struct cpumask *fast_cpumask(void)
 {
 	return preload_topology.nr_fast ? llc_cpumask(PRELOAD_MAX_LLCS) : NULL;
 }
 
-/* Number of other LLCs that llc_near() knows. */
+/* Number of entries that llc_near() has. */
 static __always_inline u32 nr_near(void)
 {
 	u32 others = nr_llcs() - 1;
@@ -165,33 +164,33 @@ static __always_inline u32 nr_near(void)
 	return others < PRELOAD_NR_NEAR ? others : PRELOAD_NR_NEAR;
 }
 
-/* Entry of the LLC in @nth place, 0..nr_near()-1, by distance from @llc. */
+/* Entry of the @nth nearest LLC of @llc, 0..nr_near()-1. */
 static __always_inline u32 *near_entry(u32 llc, u32 nth)
 {
 	return &preload_near[(llc * PRELOAD_NR_NEAR + nth) &
 			     (PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR - 1)];
 }
 
-/* That LLC. */
+/* The index of that LLC. */
 static __always_inline u32 llc_near(u32 llc, u32 nth)
 {
 	return *near_entry(llc, nth) & (PRELOAD_MAX_LLCS - 1);
 }
 
-/* How far it is: cpu_distance() of their CPUs. */
+/* Its distance: cpu_distance() of their CPUs. */
 static __always_inline u32 llc_near_level(u32 llc, u32 nth)
 {
 	return *near_entry(llc, nth) >> 16;
 }
 
 /*
- * The run queue of @cpu, cpu_rq() of kernel/sched/sched.h; NULL for one that cannot exist.
- * Declare no runqueues of your own: static linking wants one and the same struct rq in
- * all objects, and your vmlinux.h may be of another kernel.
+ * The run queue of @cpu, as cpu_rq() in kernel/sched/sched.h; NULL for an impossible CPU.
+ * Do not declare runqueues yourself: static linking needs the same struct rq in all
+ * objects, and your vmlinux.h may be from another kernel.
  */
 const struct rq *cpu_rq(s32 cpu) __hidden;
 
-/* The lowest scheduling domain of @cpu; NULL on a machine with one CPU. */
+/* The lowest scheduling domain of @cpu; NULL on a uniprocessor. */
 static __always_inline const struct sched_domain *cpu_domain(s32 cpu)
 {
 	const struct rq *rq = cpu_rq(cpu);
@@ -200,17 +199,17 @@ static __always_inline const struct sched_domain *cpu_domain(s32 cpu)
 }
 
 /*
- * for_each_domain() of kernel/sched/sched.h: the scheduling domains of @cpu from the
- * lowest up, in the variable const struct sched_domain *@sd. They belong to the kernel;
- * hotplug and cpusets exchange them, so keep no pointer.
+ * As for_each_domain() in kernel/sched/sched.h: iterates over the scheduling domains of
+ * @cpu from the lowest up, with the variable const struct sched_domain *@sd. Hotplug and
+ * cpusets replace the domains, so do not keep pointers.
  */
 #define for_each_domain(cpu, sd)                                                                   \
 	for (u32 __level = ((sd) = cpu_domain(cpu), 0); (sd) && __level < PRELOAD_MAX_DOMAINS;     \
 	     (sd) = (sd)->parent, __level++)
 
 /*
- * 64 CPUs of sched_domain_span(): bit n is CPU 64 * @word + n. BTF has no member for
- * that on every kernel: it is the mask right behind the struct.
+ * 64 CPUs of sched_domain_span(): bit n is CPU 64 * @word + n. Not all kernels have a
+ * member for the mask in BTF, but it always follows the struct.
  */
 static __always_inline u64 domain_span(const struct sched_domain *sd, u32 word)
 {
@@ -228,9 +227,9 @@ static __always_inline bool domain_has_cpu(const struct sched_domain *sd, u32 cp
 }
 
 /*
- * How far @other is from @cpu: the number of the lowest scheduling domain of @cpu that
- * has it too. 0 is a sibling of its core with SMT, or the nearest group without; nodes
- * go by their distance. A walk: not for each wakeup.
+ * Distance of @other from @cpu: the level of the lowest scheduling domain of @cpu that
+ * includes @other. 0 is a sibling with SMT, else the nearest group; nodes are ordered by
+ * their distance. Walks the domains: too slow for each wakeup.
  */
 u32 cpu_distance(s32 cpu, u32 other);
 
