@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Latency on purpose, as in scx_chaos: of the wakeups chaos_percent are followed by
- * chaos_delay_ms of waiting, to find out what in a program depends on being quick.
+ * Inject latency, as scx_chaos does: delay chaos_percent of the wakeups by chaos_delay_ms,
+ * to find out what in a program depends on low latency.
  *
- * Such a task waits in a queue sorted by when it is due. Each dispatch takes what is due,
- * and wakes the CPU of the next one if that idles: it polls until then. A task whose CPU
- * is busy can be late by another slice. Kernel threads are spared.
+ * Delayed tasks wait on a DSQ ordered by due time. Each dispatch takes a task that is due
+ * and kicks the CPU of the next one if idle, which polls until then. A task whose CPU is
+ * busy can be late by another slice. Kernel threads are exempt.
  *
- * Of scx_chaos not here: delays on a kprobe, slower CPUs, choice of tasks by their
+ * Not implemented of scx_chaos: delays on a kprobe, CPU slowdown, selection of tasks by
  * parent, random delays, a timer instead of polling.
  */
 #include "vmlinux.h"
@@ -22,7 +22,7 @@ char _license[] SEC("license") = "GPL";
 const volatile u64 chaos_percent = 10;
 const volatile u64 chaos_delay_ms = 20;
 
-/* Well below the wait that counts as a stall, see bypass.bpf.h. */
+/* Well below the time that counts as a stall, see bypass.bpf.h. */
 #define DELAY_MAX_MS 500
 #define PF_KTHREAD 0x00200000
 
@@ -30,8 +30,8 @@ const volatile u64 chaos_delay_ms = 20;
 PRELOAD_OWN_QUEUES(chaos, 'chao', 1);
 
 struct chaos_task {
-	bool picked; /* for a delay */
-	u64 vtime; /* its own, while @scx.dsq_vtime says when it is due */
+	bool picked; /* to be delayed */
+	u64 vtime; /* saved while @scx.dsq_vtime holds the due time */
 };
 
 PRELOAD_TASK_DATA(chaos_tasks, struct chaos_task);
@@ -48,7 +48,7 @@ static bool pick(struct task_struct *p)
 	return task->picked = true;
 }
 
-/* No idle CPU for those picked, or they would never be enqueued. */
+/* No idle CPU for picked tasks: they would not pass through ops.enqueue(). */
 s32 hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
 	if (wake_flags && pick(p))
@@ -61,7 +61,7 @@ void hook_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 	u64 delay = chaos_delay_ms < DELAY_MAX_MS ? chaos_delay_ms : DELAY_MAX_MS;
 	struct chaos_task *task;
 
-	/* It may use one CPU only: nobody asked for an idle one. */
+	/* May run on one CPU only: ops.select_cpu() was skipped. */
 	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && !(enq_flags & PRELOAD_ENQ_CPU_SELECTED))
 		pick(p);
 	task = chaos_tasks_find(p);

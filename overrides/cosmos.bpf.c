@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Local queues until a CPU is saturated, as in scx_cosmos.
+ * Use local DSQs until a CPU is saturated, as scx_cosmos does.
  *
- * A task that wakes up, and for which no CPU is idle, waits in the local queue of its
- * CPU, first in first out, as long as that CPU was busy for less than cosmos_busy_percent
- * of its time: it will be free soon, its cache is warm, and no shared queue is touched.
- * On a busier CPU it waits where the defaults say, in the order of hook_task_vtime().
+ * A waking task without an idle CPU waits on the local DSQ of its CPU, FIFO, as long as
+ * that CPU is less than cosmos_busy_percent busy: it will be free soon, its cache is warm,
+ * and no shared DSQ is touched. On a busier CPU the task waits where the defaults put it,
+ * in the order of hook_task_vtime().
  *
- * Of scx_cosmos not here: deadlines (hook_task_vtime() is free for them), tasks that perf events or
- * GPUs place, a preferred set of CPUs, avoiding half-idle cores.
+ * Not implemented of scx_cosmos: deadlines (hook_task_vtime() is free for them), placement
+ * by perf events or GPUs, a preferred set of CPUs, avoidance of half-idle cores.
  */
 #include "vmlinux.h"
 
@@ -22,7 +22,7 @@ const volatile u64 cosmos_busy_percent = 75;
 
 PRELOAD_CPU_DATA(cosmos_cpus, u32);
 
-/* A tick knows how busy its CPU is. An idle CPU has none: the last one counts. */
+/* Called from the tick, which an idle CPU lacks: its last utilization counts. */
 u32 hook_cpu_perf(s32 cpu, u32 util)
 {
 	u32 *last = cosmos_cpus_of(cpu);

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Earliest deadline first, as scx_flash and scx_beerland began: the deadline of a task is
- * the virtual time that it has used, plus what it has run since it slept last. So of those
- * that have had less than their part the ones that sleep again soon go first, and the ones
- * that stay take turns.
+ * Earliest deadline first, as early versions of scx_flash and scx_beerland had it: a task's
+ * deadline is the virtual time that it has used, plus its CPU time since it last slept. Of
+ * the tasks that are below their share, those that soon sleep again run first, and those
+ * that stay runnable take turns.
  *
- * The defaults place a sleeper early too, but limit what it has saved up only when it wakes
- * up: after its first slice all of that counts, and who wakes up next waits until it is
- * done. Here flash_lag_ns is the limit of what sleeping saves and of what staying costs, at
- * any time. Tasks that never sleep pay the same, so that their parts go by weight as ever.
+ * The defaults also place a sleeper early, but limit its credit only at wakeup: after its
+ * first slice the full credit counts, and tasks that wake up later wait until it is used
+ * up. Here flash_lag_ns limits the credit for sleeping and the cost of staying runnable at
+ * any time. Tasks that never sleep all pay the same cost, so their shares still go by
+ * weight.
  *
- * Today's scx_flash has, in place of the second term, a limit that grows with how often a
- * task wakes up. That is not here, nor are its slices of 0.7 ms, throttling and round robin,
- * nor scx_beerland's queues by CPU. The first slice on a CPU that was idle does not count as
- * staying, as nobody is asked before it.
+ * Current scx_flash has, in place of the second term, a limit that grows with a task's
+ * wakeup rate. That is not implemented, nor are its 0.7 ms slices, throttling and round
+ * robin mode, nor scx_beerland's per-CPU DSQs. The first slice on a CPU that was idle does
+ * not count as staying runnable, as no hook sees the task before it.
  */
 #include "vmlinux.h"
 
@@ -23,12 +24,12 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* The most that sleeping saves, and the most that staying costs, virtual ns. */
+/* Limit of the credit for sleeping and of the cost of staying runnable, virtual ns. */
 const volatile u64 flash_lag_ns = 20 * 1000 * 1000;
 
 struct flash_task {
-	u64 sleeps; /* in its life, when it was last looked at */
-	u64 woke_at; /* CPU time that it had used then, ns */
+	u64 sleeps; /* since fork, as of the last call */
+	u64 woke_at; /* CPU time used before its last wakeup, ns */
 };
 
 PRELOAD_TASK_DATA(flash_tasks, struct flash_task);
@@ -47,7 +48,7 @@ u64 hook_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u
 	awake = (used - task->woke_at) * 100 / (p->scx.weight ?: 1);
 	if (awake > flash_lag_ns)
 		awake = flash_lag_ns;
-	/* The clock goes by deadlines: who never sleeps has used flash_lag_ns less. */
+	/* The clock follows deadlines: a task that never sleeps has used flash_lag_ns less. */
 	earliest = clock - 2 * flash_lag_ns;
 	if (vtime_before(vtime, earliest))
 		vtime = earliest;

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The idea of scx_lavd: latency criticality. A task that often waits for others, often
- * wakes others and runs shortly in between is a link of a chain, and somebody waits for
- * the end of the chain. Nobody has to name such tasks: what they do tells.
+ * Latency criticality, the idea of scx_lavd: a task that often waits for others, often
+ * wakes others and runs briefly in between is a link in a chain of tasks, and a user waits
+ * for the end of that chain. Its behavior identifies it; no configuration is needed.
  *
- * There a virtual deadline is the nearer the more critical its task is, and each stretch
- * that a task runs begins with a new one. So CPU time costs a critical task less, and that
- * is what is done here: with 500 waits and wakes a second of CPU time it pays some quarter
- * of what a hog does. It comes first until it has had its part, which is now that much
- * greater, and hogs have the rest. A place in the queue that is only shifted would not do:
- * all that always wait a little less end up as far behind as before.
+ * In scx_lavd, the more critical a task, the earlier its virtual deadline, and each run
+ * begins with a new one. CPU time thus costs a critical task less, which is what this
+ * override does: with 500 waits and wakes per second of CPU time a task pays about a
+ * quarter of what a hog pays. It runs first until it has had its share, which is larger by
+ * that factor, and hogs get the rest. A mere offset to the key would not do: with a
+ * constant offset, tasks end up as far behind as without.
  *
- * Who is favoured is that far ahead when it wakes up that the defaults let it preempt.
- * Frequencies are counted per CPU time of the task and not per time that passes: the
- * length of its runs is in them, and a chain that is held up does not seem less critical.
- * On one saturated CPU the links of a chain are ahead of hogs, but not of tasks that only
- * sleep and run: a link that is preempted before it waits is not seen to wait.
- * Of scx_lavd this leaves out criticality that is handed on between waker and wakee, the
- * boosts for kernel threads, lock holders and what interrupts wake, slices by load, its
- * choice of whom to preempt, core compaction, and frequencies by performance criticality.
+ * A critical task is so far ahead when it wakes up that the defaults let it preempt.
+ * Frequencies are per CPU time of the task and not per wall-clock time: they include the
+ * length of its runs, and a chain that is held up does not look less critical. On one
+ * saturated CPU the tasks of a chain are ahead of hogs, but not of tasks that only sleep
+ * and run: a task that is preempted before it waits is not seen to wait.
+ *
+ * Not implemented of scx_lavd: inheritance of criticality between waker and wakee, boosts
+ * for kernel threads, lock holders and tasks woken by interrupts, slices by load, its
+ * choice of preemption victims, core compaction, frequency scaling by performance
+ * criticality.
  */
 #include "vmlinux.h"
 
@@ -28,15 +30,15 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* What a task does is looked at each time it has used this much CPU time, ns. */
+/* A task's behavior is evaluated each time it has used this much CPU time, ns. */
 const volatile u64 lavd_period_ns = 10 * 1000 * 1000;
-/* Criticality of all tasks, to which their own is added: the more, the less that one counts. */
+/* Base criticality of all tasks: the higher it is, the less a task's own counts. */
 const volatile u32 lavd_base = 16;
 
 struct lavd_task {
-	u64 used; /* CPU time since the last look, ns */
-	u64 waits; /* at the last look */
-	u32 wakes; /* since the last look */
+	u64 used; /* CPU time since the last evaluation, ns */
+	u64 waits; /* as of the last evaluation */
+	u32 wakes; /* since the last evaluation */
 	u32 critical;
 };
 PRELOAD_TASK_DATA(lavd_tasks, struct lavd_task);
@@ -86,8 +88,9 @@ u64 hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used)
 }
 
 /*
- * Not for the place: this knows of each wakeup that has to wait. If an interrupt is who
- * wakes, the task that it interrupts counts as waker; a hog is not made critical by that.
+ * Overridden for its calls, not for the key: it sees each wakeup that has to wait. If an
+ * interrupt is the waker, the interrupted task is counted; that alone does not make a hog
+ * critical.
  */
 u64 hook_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags)
 {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The idea of scx_layered: tasks are told apart by what they are, and each layer of them
- * has CPUs and a queue of its own. Edit the table to have yours.
+ * Layers, the idea of scx_layered: tasks are classified by rules, and each layer of tasks
+ * has its own CPUs and its own DSQ. Edit the table to define yours.
  *
- * Layers are confined, as it is called there: their tasks stay on their CPUs. Tasks of no
- * layer run everywhere, and share a layer's CPUs with it by virtual time. What else a
- * scheduler decides is open: the order within a layer is the defaults' or that of another
- * override. Not covered: layers that grow and shrink with their load, layers that
- * preempt or have CPUs to themselves, rules beyond these two, and CPUs from number 64 on.
+ * Layers are "confined" in scx_layered's terms: their tasks stay on their CPUs. Tasks
+ * without a layer run everywhere and share a layer's CPUs by virtual time. All other
+ * decisions remain open: the order within a layer is that of the defaults or of another
+ * override. Not implemented: layers that grow and shrink with their load, that preempt or
+ * that have exclusive CPUs, other match rules, CPUs numbered 64 and above.
  */
 #include "vmlinux.h"
 
@@ -18,10 +18,10 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* The first that a task matches is its layer. No two of them may share a CPU. */
+/* A task is in the first layer that it matches. No two layers may share a CPU. */
 static const struct layer {
-	char comm[16]; /* the name begins with it */
-	s32 nice; /* at least */
+	char comm[16]; /* prefix of the task's name */
+	s32 nice; /* minimum */
 	u64 cpus;
 } layers[] = {
 	{ "render", -20, 0x0c },
@@ -45,7 +45,7 @@ static bool begins_with(const char *name, const char *prefix)
 	return true;
 }
 
-/* Number of the layer of @p, -1 if it has none or its affinity keeps it out. */
+/* Index of the layer of @p; -1 if it has none or its affinity excludes some of the CPUs. */
 static s32 layer_of(struct task_struct *p)
 {
 	for (u32 i = 0; i < NR_LAYERS; i++) {
@@ -63,7 +63,7 @@ s32 hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wa
 	if (nth < 0 || nth >= NR_LAYERS)
 		return dfl_pick_idle_cpu(p, prev_cpu, wake_flags);
 	layer = &layers[nth];
-	/* A layer has CPUs and no cores: its tasks share them as they come. */
+	/* Layers consist of CPUs and not of cores: tasks do not move to be alone on a core. */
 	if ((wake_flags & PRELOAD_WAKE_CORE) && has_cpu(layer, prev_cpu))
 		return -1;
 	if (has_cpu(layer, prev_cpu) && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
@@ -75,8 +75,8 @@ s32 hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wa
 	if (has_cpu(layer, prev_cpu))
 		return -1;
 	/*
-	 * It comes to its layer from elsewhere, and might stay there as long as the layer
-	 * is busy: it is next on a CPU where nobody else is.
+	 * It joins the layer from another CPU and might stay there while the layer is busy:
+	 * make it next on a CPU of the layer whose local DSQ is empty.
 	 */
 	bpf_for(cpu, 0, 64) {
 		if (has_cpu(layer, cpu) && preload_cpus[cpu].online &&
@@ -97,7 +97,7 @@ void hook_dispatch(s32 cpu, struct task_struct *prev __arg_trusted __arg_nullabl
 {
 	s32 nth = prev ? layer_of(prev) : -1;
 
-	/* It was elsewhere when it became one of its layer: do not let it go on here. */
+	/* It joined its layer while running on another CPU: do not let it continue here. */
 	if (nth >= 0 && nth < NR_LAYERS && !has_cpu(&layers[nth], cpu))
 		prev = NULL;
 	for (u32 i = 0; i < NR_LAYERS; i++) {

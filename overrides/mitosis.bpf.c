@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A cell for each topmost cgroup, as scx_mitosis has them: CPUs that run nobody else, and a
- * queue of its own. Cells are as large as mitosis_cpus says. A cgroup has one as long as
- * tasks of it are seen; all other CPUs, the first ones always, are cell 0, for all that is in
- * no such cgroup or came when no cell was left.
+ * A cell for each top-level cgroup, as in scx_mitosis: exclusive CPUs, mitosis_cpus of them,
+ * and a DSQ of its own. A cgroup keeps its cell as long as tasks of it are seen. All other
+ * CPUs, and always the first ones, are cell 0, for tasks outside of such cgroups and of
+ * cgroups that found no free cell.
  *
- * Tasks with an affinity run where they may, as the defaults have it. Of scx_mitosis this
- * leaves out cells by cpuset, or as large as there is demand, borrowing of idle CPUs, and
- * the search for idle cores and LLCs within a cell.
+ * Tasks with a restricted affinity are left to the defaults. Not implemented of
+ * scx_mitosis: cells by cpuset, cells sized by demand, borrowing of idle CPUs, the search
+ * for idle cores and LLCs within a cell.
  */
 #include "vmlinux.h"
 
@@ -18,9 +18,9 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* CPUs of a cell, which follow each other by number. */
+/* CPUs per cell, with consecutive numbers. */
 const volatile u32 mitosis_cpus = 2;
-/* A cell without tasks for so long is given up, ns. */
+/* A cell without tasks for this long is released, ns. */
 const volatile u64 mitosis_keep_ns = 1000 * 1000 * 1000;
 
 #define NR_CELLS 64
@@ -28,14 +28,14 @@ const volatile u64 mitosis_keep_ns = 1000 * 1000 * 1000;
 PRELOAD_OWN_QUEUES(mitosis, 'mito', NR_CELLS);
 
 static struct cell {
-	u64 group; /* number of the cgroup */
-	u64 seen; /* when a task of it was, ns */
+	u64 group; /* id of the cgroup */
+	u64 seen; /* when one of its tasks was last seen, ns */
 } cells[NR_CELLS];
 
-/* A function of its own, so that it is verified once. */
+/* A global function, so that it is verified once. */
 s32 mitosis_cell(struct task_struct *p __arg_trusted);
 
-/* Was there a task lately? Another CPU may have seen it a moment after now. */
+/* Was a task seen recently? Another CPU may have stored a time just after ours. */
 static bool is_used(u32 cell)
 {
 	s64 ago = bpf_ktime_get_ns() - cells[cell & (NR_CELLS - 1)].seen;
@@ -50,14 +50,17 @@ static u32 cell_of(s32 cpu)
 	return cell < NR_CELLS && is_used(cell) ? cell : 0;
 }
 
-/* The cell that @p has to stay in; negative if it may not. A new cgroup gets one. */
+/*
+ * The cell of @p, which is assigned if its cgroup has none; negative if its affinity is
+ * restricted.
+ */
 s32 mitosis_cell(struct task_struct *p __arg_trusted)
 {
 	u32 nth, cell = 0, unused = 0;
 	struct cgroup *top;
 	u64 group;
 
-	/* The task that runs this program cannot migrate until it ends: it counts itself. */
+	/* This program disables migration of the current task, which counts once. */
 	if (p->nr_cpus_allowed < preload_topology.nr_possible ||
 	    p->migration_disabled > (p == bpf_get_current_task_btf()))
 		return -1;
@@ -94,7 +97,7 @@ s32 hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wa
 
 	if (cell < 0)
 		return dfl_pick_idle_cpu(p, prev_cpu, wake_flags);
-	/* Its cell may have no core that is wholly idle: then it shares the one that it has. */
+	/* An idle core may belong to another cell: keep sharing this one. */
 	if (wake_flags & PRELOAD_WAKE_CORE)
 		return -1;
 	if (cell == cell_of(prev_cpu) && scx_bpf_test_and_clear_cpu_idle(prev_cpu))
@@ -113,7 +116,7 @@ s64 hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 	return cell < 0 ? dfl_task_queue(p, cpu) : PRELOAD_QUEUE('mito', cell);
 }
 
-/* On another cell's CPU a task neither goes on when nobody waits nor preempts anybody. */
+/* On another cell's CPU a task neither continues for lack of others nor preempts. */
 void hook_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 {
 	if (is_foreign(p, scx_bpf_task_cpu(p)))

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Balance by the power of two choices, as scx_p2dq does: of two LLCs chosen at random,
- * take from the one where more tasks wait. The longest queue is found nearly as often as
- * by a look at all, and CPUs that look at the same time do not all go to one place.
+ * take a task from the one with more waiting tasks. That finds the longest DSQ nearly as
+ * often as a scan of all does, and CPUs that balance at the same time do not all pick the
+ * same one.
  *
- * A busy CPU asks this in place of the defaults' turn through all LLCs, and leaves a queue
- * alone that is no longer than its own; one that goes idle asks it first and then looks at
- * the others, so that it does not idle while tasks wait. Of scx_p2dq this leaves out the
- * queues by length of slice, its own placement, and the load by use of CPU: what counts
- * here is how many wait.
+ * A busy CPU does this in place of the defaults' round robin and skips a DSQ that is not
+ * longer than its own. A newly idle CPU tries it first and then the other LLCs, so that it
+ * does not idle while tasks wait. Not implemented of scx_p2dq: DSQs by slice length, its
+ * placement, load by CPU utilization: here the number of waiting tasks counts.
  */
 #include "vmlinux.h"
 
@@ -18,7 +18,7 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* By how many tasks another queue has to be longer for a busy CPU to take from it. */
+/* A busy CPU takes a task from a DSQ that is longer than its own by at least this. */
 const volatile u32 p2dq_slack = 1;
 
 static s32 nr_waiting(s32 llc)
@@ -26,7 +26,7 @@ static s32 nr_waiting(s32 llc)
 	return scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LLC(llc));
 }
 
-/* The fuller of two others of @cpu's LLC, or the only one; negative if there is none. */
+/* The busier of two LLCs other than @cpu's, or the only one; negative if there is none. */
 static s32 pick_two(s32 cpu)
 {
 	u32 own = cpu_llc_id(cpu), nr = nr_llcs(), first, second;
@@ -34,7 +34,7 @@ static s32 pick_two(s32 cpu)
 	if (nr < 2)
 		return -1;
 	first = bpf_get_prandom_u32() % (nr - 1);
-	/* Another one than the first, if there are two. */
+	/* Distinct from the first if there are two. */
 	second = nr > 2 ? bpf_get_prandom_u32() % (nr - 2) : first;
 	if (nr > 2 && second >= first)
 		second++;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The idea of scx_rlfifo: all tasks wait in one queue, first in first out, and get
- * slices of one length, whatever their weight and however long they slept.
+ * One global FIFO DSQ, the idea of scx_rlfifo: all tasks get slices of one length,
+ * regardless of weight and sleep.
  *
- * As there a wakeup that finds an idle CPU does not wait at all. Not covered: the
- * original decides in user space, through scx_rustland_core; here nothing leaves the
- * kernel.
+ * As in scx_rlfifo, a wakeup that finds an idle CPU does not wait. Not implemented:
+ * decisions in user space through scx_rustland_core.
  */
 #include "vmlinux.h"
 
@@ -15,7 +14,7 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Slice of a task, ns. */
+/* Slice of every task, ns. */
 const volatile u64 rlfifo_slice_ns = 5 * 1000 * 1000;
 
 #define RLFIFO_QUEUE PRELOAD_QUEUE('rlff', 0)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Domains with a periodic balance of load, as scx_rusty has them: a domain is an LLC, its
- * load the weights of its runnable tasks, averaged over some periods. Once a period the
- * most and the least loaded domain are found; until the next, CPUs of the one take tasks
- * from the other whose weight makes the difference smaller. But for these tasks and for
- * idle CPUs, which take what waits elsewhere, each stays in its domain.
+ * Domains with periodic load balancing, as in scx_rusty: a domain is an LLC, its load the
+ * sum of the weights of its runnable tasks, averaged over several periods. Once per period
+ * the most and the least loaded domain are determined; until the next, CPUs of the least
+ * loaded take those tasks of the most loaded whose weight reduces the imbalance. All other
+ * tasks stay in their domain, except that idle CPUs take waiting tasks from other domains.
  *
- * The defaults move a task whenever another LLC's is a slice behind: fairer from moment to
- * moment, and more caches lost. Of scx_rusty this leaves out its user space, more than one
- * pair of domains a period, NUMA nodes, deadlines and placement. Load is sampled and not
- * integrated, of at most RUSTY_LOOKS waiting tasks a domain.
+ * The defaults move a task whenever one in another LLC is a slice behind, which is fairer
+ * in the short term but loses more cache. Not implemented of scx_rusty: its user space
+ * part, more than one pair of domains per period, NUMA nodes, deadlines, placement. Load
+ * is sampled and not integrated, from at most RUSTY_LOOKS waiting tasks per domain.
  */
 #include "vmlinux.h"
 
@@ -19,21 +19,21 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Between two looks at the loads, ns. */
+/* Balancing period, ns. */
 const volatile u64 rusty_period_ns = 200 * 1000 * 1000;
-/* Difference of two domains that is left alone, in percent of the lesser load. */
+/* Tolerated imbalance of two domains, percent of the lower load. */
 const volatile u32 rusty_imbalance_percent = 5;
-/* A newly idle CPU takes from a domain where at least so many wait; 0: from none. */
+/* A newly idle CPU takes from domains with at least this many waiting tasks; 0: never. */
 const volatile u32 rusty_greedy_threshold = 1;
 
 #define RUSTY_LOOKS 256
 
-/* Load of each domain, and those to balance; the same one twice while all is even. */
+/* Load of each domain, and the two to balance: the same one while loads are even. */
 static s64 loads[PRELOAD_MAX_LLCS];
 static u32 most_loaded, least_loaded;
 static u64 looked_at;
 
-/* Of each CPU: does it look for work because it has none? */
+/* For each CPU: is it looking for work because it is idle? */
 static bool is_idle[PRELOAD_MAX_CPUS];
 
 static s64 *load_of(u32 llc)
@@ -41,7 +41,7 @@ static s64 *load_of(u32 llc)
 	return &loads[llc & (PRELOAD_MAX_LLCS - 1)];
 }
 
-/* Weight of the tasks that wait in @llc or run there, if it were of average size. */
+/* Weight of the tasks that wait or run in @llc, scaled to a domain of average size. */
 static s64 sample(u32 llc)
 {
 	struct task_struct *p;
@@ -56,7 +56,7 @@ static s64 sample(u32 llc)
 	bpf_for(cpu, 0, nr_cpu_ids()) {
 		const struct rq *rq = cpu_llc_id(cpu) == llc ? cpu_rq(cpu) : NULL;
 
-		/* Neither the idle task nor RT. */
+		/* Exclude the idle task and RT. */
 		if (rq && rq->curr->pid && rq->curr->prio >= 100)
 			sum += rq->curr->scx.weight;
 	}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Keep a waking task on the core that it ran on last, while any of it is idle.
+ * Keep a waking task on the core that it last ran on while any CPU of the core is idle.
  *
- * The defaults move a task to a whole idle core when its own core is half busy:
- * more throughput for the task, but its L1 and L2 stay behind. For tasks that
- * sleep and wake often, such as the stages of a pipeline, a warm half core can
- * be the better one. Without SMT this keeps tasks on their previous CPU.
+ * The defaults move a task to a wholly idle core if its own core is half busy: more
+ * throughput for the task, but its L1 and L2 contents stay behind. For tasks that sleep
+ * and wake often, such as the stages of a pipeline, a warm half of a core can be better.
+ * Without SMT this keeps tasks on their previous CPU.
  */
 #include "vmlinux.h"
 
@@ -24,7 +24,7 @@ s32 hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wa
 	if (scx_bpf_test_and_clear_cpu_idle(prev_cpu))
 		return prev_cpu;
 
-	/* A core of four threads has three siblings; look at no more than that. */
+	/* Bounded for the verifier: at most the three siblings of an SMT-4 core. */
 	sibling = cpu_smt_next(prev_cpu);
 	for (int i = 0; i < 3 && sibling != prev_cpu; i++) {
 		if (bpf_cpumask_test_cpu(sibling, p->cpus_ptr) &&

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * No end of a slice while nobody waits, as in scx_tickless.
+ * Infinite slices while no task waits, as in scx_tickless.
  *
- * A task alone on its CPU, and with no other waiting in its LLC, has a slice without
- * end. Who has to wait ends the endless slices of its LLC, and all have ordinary ones
- * until the queue is empty. What that saves is the questions at the end of each slice.
- * The tick itself goes on, on the CPUs of nohz_full= too, once a slice got endless while
- * its task ran: the kernel looks at that only when it switches tasks.
+ * A task that is alone on its CPU, with no task waiting in its LLC, gets an infinite slice.
+ * A task that has to wait ends the infinite slices in its LLC, and all tasks get ordinary
+ * ones until the DSQ is empty. That saves the dispatch at the end of each slice. The tick
+ * continues, even on nohz_full= CPUs, if the slice became infinite while the task was
+ * running: the kernel checks for that only when it switches tasks.
  *
- * Two wakeups for one idle CPU at the same time can leave one behind an endless slice
- * until the next tick looks: 4 ms, or a second where the tick is stopped.
+ * If two tasks wake up for one idle CPU at the same time, one can be stuck behind an
+ * infinite slice until the next tick notices: 4 ms, or a second where the tick is stopped.
  *
- * Of scx_tickless not here: one CPU that does the scheduling for all, and a timer there.
+ * Not implemented of scx_tickless: one CPU that schedules for all others, with a timer.
  */
 #include "vmlinux.h"
 
@@ -22,7 +22,7 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Does a task wait that could run on @cpu? */
+/* Is a task waiting that could run on @cpu? */
 static bool is_wanted(s32 cpu, const struct rq *rq)
 {
 	return rq->nr_running > 1 || scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LLC(cpu_llc_id(cpu))) > 0;
@@ -33,7 +33,7 @@ static bool is_endless(const struct rq *rq)
 	return rq->curr->pid && rq->curr->scx.slice == PRELOAD_SLICE_INF;
 }
 
-/* The kick comes when the task that asks for it is in its queue. */
+/* The kick takes effect after the waiting task has been inserted into its DSQ. */
 static void end_endless(u32 llc)
 {
 	const struct rq *rq;
@@ -62,13 +62,13 @@ u64 hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 		end_endless(cpu_llc_id(own));
 		return dfl_task_slice(p, cpu);
 	}
-	/* Queued for an idle CPU elsewhere: who knows which one will take it. */
+	/* Queued near another CPU, which is idle: any CPU may take it. */
 	if ((queued && cpu != own) || is_wanted(cpu, rq))
 		return dfl_task_slice(p, cpu);
 	return PRELOAD_SLICE_INF;
 }
 
-/* Asked at each tick. */
+/* Called at each tick. */
 u32 hook_cpu_perf(s32 cpu, u32 util)
 {
 	const struct rq *rq = cpu_rq(cpu);
