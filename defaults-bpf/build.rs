@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Compile the defaults, link them to one object, and read the catalogue of
-//! hooks out of the header that documents them.
+//! Compile the defaults, link them into one object, and generate the catalog of
+//! hooks from the header that documents them.
 
 use std::env;
 use std::fmt::Write;
@@ -16,7 +16,7 @@ mod compile;
 #[path = "link.rs"]
 mod link;
 
-/// Of libbpf's headers those that BPF programs include; the others are for user space.
+/// libbpf's headers for BPF programs; its others are for user space.
 const FOR_BPF: [&str; 5] = [
     "bpf_helpers.h",
     "bpf_helper_defs.h",
@@ -74,10 +74,10 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The directory of `vmlinux.h`: scx_cargo unpacks it, for each architecture, as
-/// soon as its builder is made.
+/// The directory of `vmlinux.h`: creating scx_cargo's builder unpacks it, for each
+/// architecture.
 fn vmlinux_dir(out: &Path) -> Result<PathBuf> {
-    // SAFETY: a build script's main thread, before it starts any other.
+    // SAFETY: no other thread runs yet.
     unsafe { env::set_var("BPF_CLANG", compile::clang()?) };
     scx_cargo::BpfBuilder::new()?;
     let dir = out.join("scx_utils-bpf_h/arch").join(compile::arch());
@@ -98,8 +98,8 @@ fn sorted(dir: &Path, suffix: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Comments are half of what libbpf's headers add to the program. The first, with the
-/// license, stays.
+/// Comments are half of what libbpf's headers add to the program's size. The first, with
+/// the license, is kept.
 fn without_comments(c: &str) -> String {
     let (license, code) = c.split_once("*/").unwrap_or_default();
     let mut parts = code.split("/*");
@@ -112,10 +112,10 @@ fn without_comments(c: &str) -> String {
     lines.join("\n") + "\n"
 }
 
-/// `HEADERS`, from the directories that clang would search.
+/// The source of `HEADERS`, from the directories that clang would search.
 fn headers(dirs: &[&Path]) -> Result<String> {
     let mut out = String::from(
-        "/// What an override includes besides `vmlinux.h`: path and text of each header.\n\
+        "/// The headers that an override includes besides `vmlinux.h`: path and text.\n\
          pub const HEADERS: &[(&str, &str)] = &[\n",
     );
     for dir in dirs {
@@ -130,19 +130,20 @@ fn headers(dirs: &[&Path]) -> Result<String> {
     Ok(out)
 }
 
-/// Drop DWARF, which is most of the object's size; BTF stays.
+/// Strip DWARF, most of the object's size, and keep BTF.
 fn strip_dwarf(object: &Path) -> Result<()> {
     let strip = compile::clang()?.replace("clang", "llvm-strip");
     let status = Command::new(&strip)
         .arg("-g")
         .arg(object)
         .status()
-        .with_context(|| format!("cannot run {strip}; install LLVM beside clang"))?;
+        .with_context(|| format!("cannot run {strip}; install LLVM along with clang"))?;
     ensure!(status.success(), "{strip} -g {} failed", object.display());
     Ok(())
 }
 
-/// `HOOKS`, in the order of `enum preload_hook`, from the comments that start with `/**` and the declaration below.
+/// The source of `HOOKS`, in the order of `enum preload_hook`, from each comment that starts
+/// with `/**` and the declaration after it.
 fn catalogue(header: &str) -> Result<String> {
     let mut out = String::from(
         "/// Every hook, in the order of the counters of `enum preload_hook`.\n\
@@ -171,7 +172,7 @@ fn catalogue(header: &str) -> Result<String> {
         let arguments = args.iter().map(|(arg, _)| arg.as_str());
         ensure!(
             arguments.eq(argument_names(&signature)),
-            "{name}(): its comment and {signature} name other arguments"
+            "{name}(): its comment and {signature} have different arguments"
         );
         writeln!(
             out,
@@ -182,13 +183,13 @@ fn catalogue(header: &str) -> Result<String> {
     }
     ensure!(
         documented == enumerators,
-        "documented hooks and enum preload_hook differ: {documented:?} {enumerators:?}"
+        "documented hooks differ from enum preload_hook: {documented:?} {enumerators:?}"
     );
     out.push_str("];\n");
     Ok(out)
 }
 
-/// Titles of the parts of a hook's comment, in the order of the contract.
+/// Titles of the parts of a hook's comment, in their order there.
 const TITLES: [&str; 6] = ["When", "May call", "Must", "Returns", "Default", "Kernel"];
 
 type Parts = Vec<(String, String)>;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Compile one `.bpf.c` the way that the contract asks for.
+//! Compile one `.bpf.c` with the flags that the contract requires.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,10 +7,10 @@ use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// Versions to look for when `clang` is too old or missing, newest first.
+/// Versions to look for, newest first, before plain `clang`.
 const CLANG_MAJORS: std::ops::RangeInclusive<u32> = 18..=23;
 
-/// What code generation and the kernel's own types ask for.
+/// Required by code generation and the kernel's own types.
 const FLAGS: &[&str] = &[
     "-target",
     "bpf",
@@ -22,25 +22,25 @@ const FLAGS: &[&str] = &[
     "-Wno-compare-distinct-pointer-types",
 ];
 
-/// Those that are errors are mistakes that static linking would pass over in
-/// silence: a misspelled hook, and a hook that is `static`.
+/// The errors are mistakes that static linking would not report: a misspelled hook and a
+/// `static` hook.
 const WARNINGS: &[&str] = &[
     "-Wall",
     "-Werror=missing-prototypes",
     "-Werror=microsoft-redeclare-static",
 ];
 
-/// Why there is no object.
+/// Why compilation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No clang that is new enough.
+    /// No clang is new enough.
     #[error(
-        "no clang >= {} found; install one (Debian: apt install clang-19) or name it in BPF_CLANG",
+        "no clang {} or later found; install it (Debian: apt install clang-19) or set BPF_CLANG",
         CLANG_MAJORS.start()
     )]
     NoClang,
 
-    /// It did not start.
+    /// clang could not be started.
     #[error("cannot run {clang}: {source}")]
     Run {
         /// Its name.
@@ -49,7 +49,7 @@ pub enum Error {
         source: io::Error,
     },
 
-    /// It has said why.
+    /// clang failed and has printed why.
     #[error("{clang} cannot compile {name}")]
     Failed {
         /// Its name.
@@ -59,7 +59,7 @@ pub enum Error {
     },
 }
 
-/// Name of a clang that can compile the sources: `$BPF_CLANG`, or the newest
+/// The name of a clang that can compile the sources: `$BPF_CLANG`, or the newest
 /// that is installed.
 pub fn clang() -> Result<String, Error> {
     if let Ok(clang) = env::var("BPF_CLANG") {
@@ -81,10 +81,10 @@ pub fn clang() -> Result<String, Error> {
 
 /// Compile `src` to the BPF object `obj`. `includes` holds the directories of
 /// `vmlinux.h`, `scx_preload/*.h` and `bpf/*.h`; `args` are further compiler
-/// arguments. What clang says goes to standard error as it is.
+/// arguments. clang's messages go to standard error unchanged.
 ///
-/// clang is called directly: libbpf-cargo's builder passes each object through
-/// the linker, after which its extern maps clash with their definitions.
+/// Not with libbpf-cargo's builder: it passes each object through the linker, after
+/// which extern maps conflict with their definitions.
 pub fn object(
     src: &Path,
     obj: &Path,
@@ -101,7 +101,7 @@ pub fn object(
     for dir in includes {
         command.arg("-I").arg(dir);
     }
-    // Line info shows file names to users; where they were built is nobody's business.
+    // Line info shows file names to users; do not leak the build directory.
     let dir = match src.parent() {
         Some(dir) if src.is_absolute() => format!("{}/", dir.display()),
         _ => env::current_dir().unwrap_or_default().display().to_string(),
@@ -120,7 +120,7 @@ pub fn object(
     }
 }
 
-/// The architecture in the kernel's spelling, as `bpf_tracing.h` wants it.
+/// The kernel's name of the architecture, as `bpf_tracing.h` requires.
 pub fn arch() -> String {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_else(|_| env::consts::ARCH.into());
     match arch.as_str() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The defaults of scx_preload: the linked BPF object, the catalogue of its
-//! hooks, and what makes an override of them: headers, compiling and linking.
+//! The defaults of scx_preload: the linked BPF object, the catalog of its hooks, and the
+//! headers, compilation and linking for overrides.
 
 use std::fs;
 use std::io;
@@ -20,12 +20,12 @@ pub struct Hook {
     pub signature: &'static str,
     /// Name and meaning of each argument.
     pub args: &'static [(&'static str, &'static str)],
-    /// The rest of its documentation: title, such as `When`, and text.
+    /// The rest of its documentation: titles, such as `When`, and texts.
     pub text: &'static [(&'static str, &'static str)],
 }
 
 impl Hook {
-    /// The hook of the catalogue with this name.
+    /// The hook with this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         HOOKS.iter().find(|hook| hook.name == name)
     }
@@ -33,12 +33,12 @@ impl Hook {
 
 include!(concat!(env!("OUT_DIR"), "/hooks.rs"));
 
-/// The defaults as one linked BPF object without DWARF, ready to be loaded or to
-/// be linked behind overrides.
+/// The defaults as one linked BPF object without DWARF, to be loaded or to be linked
+/// after overrides.
 pub const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/defaults.bpf.o"));
 
-/// The same without what only overrides need, to be loaded as it is: the kernel takes two
-/// thirds of the time to verify it.
+/// The same without the code that only overrides need, to be loaded alone: the kernel
+/// verifies it in two thirds of the time.
 pub const ALONE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/alone.bpf.o"));
 
 /// Version of the hook contract that [`OBJECT`] implements.
@@ -47,10 +47,10 @@ pub const CONTRACT_VERSION: u32 = 1;
 /// Section in which each object states the contract version it was built for.
 pub const CONTRACT_SECTION: &str = ".scx_preload.contract";
 
-/// Section in which objects say which queues of their own they want.
+/// Section in which objects declare their own DSQs.
 pub const QUEUES_SECTION: &str = ".scx_preload.queues";
 
-/// How many one `PRELOAD_OWN_QUEUES()` may ask for.
+/// The most that one `PRELOAD_OWN_QUEUES()` may declare.
 pub const QUEUES_MAX: u64 = 1024;
 
 include!(concat!(env!("OUT_DIR"), "/headers.rs"));
@@ -65,6 +65,5 @@ pub fn write_headers(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Directory of the `vmlinux.h` that the defaults were compiled with, on the machine
-/// that built them.
+/// Directory of the `vmlinux.h` that the defaults were compiled with, on the build host.
 pub const VMLINUX_DIR: &str = env!("SCX_PRELOAD_VMLINUX");

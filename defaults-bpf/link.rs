@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Static linking in the one order that works.
+//! Static linking in the only order that works.
 //!
 //! Overrides come first and the defaults last, and the result is linked once
 //! more by itself: a single pass leaves wrong BTF offsets for maps and data that
-//! one object declares and another defines.
+//! are declared in one object and defined in another.
 
 use std::fs;
 use std::io;
@@ -13,22 +13,22 @@ use std::ptr;
 use libbpf_rs::{AsRawLibbpf, Linker, libbpf_sys};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// Link `objects`, in this order, to one BPF object.
+/// Link `objects`, in this order, into one BPF object.
 ///
-/// Fails with what libbpf returns; the reason goes to libbpf's print callback.
+/// Fails with the error that libbpf returns; the reason goes to libbpf's print callback.
 pub fn link(objects: &[&[u8]]) -> io::Result<Vec<u8>> {
     let once = link_once(objects)?;
     link_once(&[&once])
 }
 
-/// A file in memory for libbpf, which wants a path. It is there as long as the descriptor.
+/// A file in memory for libbpf, which needs a path. It exists while the descriptor is open.
 pub fn memory_file() -> io::Result<(OwnedFd, String)> {
     let fd = memfd_create(c"scx_preload", MFdFlags::MFD_CLOEXEC)?;
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     Ok((fd, path))
 }
 
-/// libbpf-rs takes these errors for positive numbers, and panics in a debug build.
+/// libbpf-rs expects positive error numbers here and panics in a debug build.
 fn done(err: i32) -> io::Result<()> {
     match err {
         0 => Ok(()),
@@ -43,13 +43,13 @@ fn link_once(objects: &[&[u8]]) -> io::Result<Vec<u8>> {
     let raw = linker.as_libbpf_object().as_ptr();
     for object in objects {
         let data = object.as_ptr().cast_mut().cast();
-        // SAFETY: `linker` lives on, and libbpf only reads the buffer, during the call.
+        // SAFETY: `linker` outlives the call, and libbpf only reads the buffer during it.
         let err = unsafe {
             libbpf_sys::bpf_linker__add_buf(raw, data, object.len() as _, ptr::null_mut())
         };
         done(err)?;
     }
-    // SAFETY: `linker` lives on.
+    // SAFETY: `linker` outlives the call.
     done(unsafe { libbpf_sys::bpf_linker__finalize(raw) })?;
     drop(linker);
     fs::read(path)

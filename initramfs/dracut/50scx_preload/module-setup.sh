@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck disable=SC2154 # dracut sets srcmods, kernel, initdir …
 
-# Out of the image where it is not wanted, or could do nothing: the kernel must have sched_ext.
+# Not if the unit is disabled or the kernel lacks sched_ext.
 check() {
     [[ $($SYSTEMCTL --root "$dracutsysrootdir/" is-enabled scx_preload.service 2> /dev/null) != disabled ]] || return 1
     grep -qsx CONFIG_SCHED_CLASS_EXT=y "$srcmods/config" "$dracutsysrootdir/boot/config-$kernel" || return 1
@@ -15,7 +15,7 @@ depends() {
 install() {
     inst_binary /usr/bin/scx_preload
     inst_rules 60-scx_preload.rules
-    # Drop-ins go in linked, not in parts; the program says itself which it leaves out.
+    # Link the drop-ins on the host, not at boot; the program reports those that it skips.
     mkdir -p "$initdir/etc/scx_preload"
     "$dracutsysrootdir/usr/bin/scx_preload" link --drop-ins --boot --root "$dracutsysrootdir/" \
         -o "$initdir/etc/scx_preload/scheduler.bpf.o" > /dev/null
