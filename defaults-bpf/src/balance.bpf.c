@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Balance between LLCs: where a newly idle CPU looks for work, and which other
- * queue a busy one compares its own with.
+ * DSQ a busy one compares its own with.
  *
  * No task waits in one LLC while another has idle CPUs for longer than a slice and
- * a tick: a CPU that goes idle looks at the queues of all, and a task that is
- * queued looks for an idle CPU in all. Two that do so at the same time can miss
- * each other. Then the next task to lose its CPU finds the idle one, and the task
- * that waited gets the CPU left behind.
+ * a tick: a CPU that goes idle looks at the DSQs of all LLCs, and a task that is
+ * queued looks for an idle CPU in all LLCs. When both happen at once they can miss
+ * each other. Then the next task to lose its CPU finds the idle one, and the waiting
+ * task gets the CPU left behind.
  */
 #include "vmlinux.h"
 
-#include "internal.bpf.h"
+#include "balance.bpf.h"
+#include "dsq.bpf.h"
+#include "rq.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -30,9 +32,13 @@ static s32 nth_other_llc(s32 cpu, u32 nth)
 
 #define NO_LOAD (~0ULL)
 
+/* Parts of the search: global functions, which the verifier checks once each. */
+u64 near_load(u32 llc, u32 nth);
+s32 busiest_near(s32 cpu);
+
 /*
- * The nearer the LLC in @nth place from @llc, and the more tasks wait in its queue,
- * the less; its index is in the low bits.
+ * A number that is the lower, the nearer the LLC in @nth place from @llc is and the more
+ * tasks wait in its DSQ; its index is in the low bits.
  */
 __noinline u64 near_load(u32 llc, u32 nth)
 {
@@ -46,8 +52,8 @@ __noinline u64 near_load(u32 llc, u32 nth)
 }
 
 /*
- * The LLC with the most waiting tasks, of the nearest that have any; negative if none
- * of those that are known by their distance has.
+ * The LLC with the most waiting tasks, of the nearest that have any; negative if none of
+ * the LLCs listed by distance has.
  */
 __noinline s32 busiest_near(s32 cpu)
 {
@@ -75,7 +81,7 @@ s32 dfl_steal_llc(s32 cpu, u32 nth)
 	nth--;
 	if (nth < near)
 		return llc_near(cpu_llc_id(cpu), nth);
-	/* A machine with more of them: the others in a ring. */
+	/* A machine with more LLCs than are listed: the others in a ring. */
 	return nth < nr_llcs() ? nth_other_llc(cpu, nth) : -1;
 }
 
@@ -108,10 +114,7 @@ bool __weak hook_may_migrate(struct task_struct *p __arg_trusted, s32 cpu)
 	return dfl_may_migrate(p, cpu);
 }
 
-/*
- * Take the first task of the queue of @llc, another one's, that @cpu may run and that
- * may migrate.
- */
+/* Move the first task of another LLC's DSQ that @cpu may run, and that may migrate, here. */
 __noinline bool move_between_llcs(s32 cpu, u32 llc)
 {
 	struct task_struct *p;
@@ -131,7 +134,7 @@ __noinline bool move_between_llcs(s32 cpu, u32 llc)
 	return false;
 }
 
-/* Ask the hook; the answer is an LLC that exists, or -1. */
+/* The hook's result: an LLC that exists, or -1. */
 s32 steal_llc(s32 cpu, u32 nth)
 {
 	s32 llc;
@@ -147,8 +150,8 @@ s32 steal_llc(s32 cpu, u32 nth)
 }
 
 /*
- * Count a dispatch. Every PRELOAD_BALANCE_INTERVAL of them it is time to look
- * beyond the own queues: the answer is the turn's number, else 0.
+ * Count a dispatch. Every PRELOAD_BALANCE_INTERVAL dispatches it is time to look beyond
+ * the DSQs of this CPU: returns the number of that turn, else 0.
  */
 u32 balance_turn(void)
 {
@@ -160,9 +163,9 @@ u32 balance_turn(void)
 }
 
 /*
- * This CPU has pulled a task: where one was behind, more may be. The next dispatch is a
- * turn again, or what a crowded LLC has too much would leave it one by one, and those
- * that left first would run alone meanwhile.
+ * This CPU has pulled a task: where one was behind, more may be. Make the next dispatch a
+ * turn again, or the surplus of a crowded LLC would leave it one by one, and the first
+ * tasks to leave would run alone meanwhile.
  */
 void balance_again(void)
 {
@@ -172,7 +175,7 @@ void balance_again(void)
 		*turns += PRELOAD_BALANCE_INTERVAL - 1;
 }
 
-/* Ask the hook; the answer is another LLC that exists, or -1. */
+/* The hook's result: another LLC that exists, or -1. */
 s32 balance_llc(s32 cpu, u32 turn)
 {
 	s32 llc;

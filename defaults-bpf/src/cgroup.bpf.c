@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Weights of cgroups: with the cpu controller on, a cgroup gets what its
- * cpu.weight makes of its parent's share, however many tasks are in it.
+ * Weights of cgroups: with the cpu controller on, a cgroup gets its cpu.weight's part of
+ * its parent's share, however many tasks it has.
  *
- * All tasks wait in the same queues, sorted by virtual time, so a cgroup's share is
- * made by what its tasks are charged: the weight of a task counts for the part of
- * its cgroup's weight that it has among the tasks there,
+ * All tasks wait in the same DSQs, sorted by virtual time, so that the charge of its tasks
+ * makes a cgroup's share. The weight of a task counts for the part that it has among the
+ * tasks of its cgroup, of the cgroup's weight:
  *
  *	weight * (cgroup's weight in its parent, likewise) / (load of the cgroup)
  *
- * where load is the sum of the weights of what is runnable in it, averaged over
- * time: the kernel's load_avg of a task group, calc_group_shares() in
- * kernel/sched/fair.c. Tasks outside of cgroups stand beside the topmost cgroups,
- * as they do there.
+ * where load is the sum of the weights of the runnable tasks and groups in it, averaged over
+ * time: the kernel's load_avg of a task group, calc_group_shares() in kernel/sched/fair.c.
+ * Tasks outside of cgroups compete with the topmost cgroups, as they do there.
  *
- * Nothing is counted at wakeups. The tick, which finds a task in proportion to the
- * time that it runs, adds what the task has run and waited since it was last found.
+ * Nothing is counted at wakeups. The tick, which finds a task in proportion to its run
+ * time, adds what the task has run and waited since the last tick that found it.
  */
 #include "vmlinux.h"
 
-#include "internal.bpf.h"
+#include "cgroup.bpf.h"
+#include "settings.bpf.h"
+#include "task.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -32,22 +33,40 @@ char _license[] SEC("license") = "GPL";
 
 #define SCALE_MAX (PRELOAD_CGROUP_ONE << 13)
 
-/* By css.id of the cpu controller, which is small: freed ones are used again. */
+#define MAX_GROUPS 4096
+
+/* By css.id of the cpu controller, which is small: the kernel reuses freed ones. */
 struct group {
 	u64 tg; /* the task_group that has the number */
 	u64 period; /* that the sums are of */
 	u64 runnable; /* ns that its tasks and child groups were runnable */
 	u64 load; /* ns * weight of these */
 	u64 load_avg; /* weight */
-	u64 scale; /* see group_scale() */
+	u64 scale; /* see cgroup_scale() */
 	u64 __pad[2];
 };
 
-static struct group groups[PRELOAD_MAX_GROUPS];
+static struct group groups[MAX_GROUPS];
+
+/*
+ * The root cgroup has number 1; the groups of CONFIG_SCHED_AUTOGROUP have none. Of
+ * more cgroups than there is room for, the last have no weight.
+ */
+static bool is_group(u32 css_id)
+{
+	return css_id > 1 && css_id < MAX_GROUPS;
+}
+
+/* Is @p in a cgroup that has a weight? Not with the cpu controller off. */
+static bool in_group(struct task_struct *p)
+{
+	return bpf_core_field_exists(p->sched_task_group->scx.weight) &&
+	       is_group(p->sched_task_group->css.id);
+}
 
 static struct group *group_by_id(u32 id)
 {
-	return &groups[id & (PRELOAD_MAX_GROUPS - 1)];
+	return &groups[id & (MAX_GROUPS - 1)];
 }
 
 static u64 scale_by_id(u32 id)
@@ -67,23 +86,22 @@ static u64 group_weight(const struct task_group *tg)
 	return tg->scx.weight ?: 1;
 }
 
-/*
- * By how much more than its weight says @p is charged, in 1/PRELOAD_CGROUP_ONE.
- */
-u64 group_scale(struct task_struct *p __arg_trusted)
+/* By how much more than its weight says @p is charged, in 1/PRELOAD_CGROUP_ONE. */
+u64 cgroup_scale(struct task_struct *p __arg_trusted)
 {
 	return in_group(p) ? scale_by_id(p->sched_task_group->css.id) : PRELOAD_CGROUP_ONE;
 }
 
-/* Parts of the account: functions of their own, so that they are verified once. */
+/* Parts of cgroup_tick(): global functions, which the verifier checks once each. */
 void group_renew(struct group *g __arg_nonnull, u64 gone, u64 least, u64 above, u64 weight);
 u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u64 part, u64 weight,
 	      u64 period);
+void group_add_task(struct task_struct *p __arg_trusted, u64 ns);
 
 /*
- * Periods are over: renew the average and the scale of @g. @least is the weight of
- * one that is runnable now, and so the least load while it runs; @above is the
- * parent's scale, @weight the group's there.
+ * @gone periods are over: renew the average and the scale of @g. @least is the weight of
+ * a runnable member, and so the least load while it runs; @above is the parent's scale,
+ * @weight the group's there.
  */
 __noinline void group_renew(struct group *g __arg_nonnull, u64 gone, u64 least, u64 above,
 			    u64 weight)
@@ -100,8 +118,8 @@ __noinline void group_renew(struct group *g __arg_nonnull, u64 gone, u64 least, 
 }
 
 /*
- * Add to @tg what one of its tasks or child groups, of this @weight, is: runnable
- * for @part of the @ns for which something in it was. Returns the part for which
+ * Add to @tg the load of one of its tasks or child groups, of this @weight, which was
+ * runnable for @part of the @ns for which something in it was. Returns the part for which
  * @tg itself was.
  */
 __noinline u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u64 part, u64 weight,
@@ -116,7 +134,7 @@ __noinline u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u6
 		g->scale = PRELOAD_CGROUP_ONE;
 	}
 	old = g->period;
-	/* One CPU renews it; what others add meanwhile can get lost. */
+	/* One CPU renews it; the additions of others meanwhile can get lost. */
 	if (old < period && __sync_bool_compare_and_swap(&g->period, old, period))
 		group_renew(g, period - old, weight, parent_scale(tg), group_weight(tg));
 
@@ -126,11 +144,11 @@ __noinline u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u6
 }
 
 /*
- * @p has run and waited for @ns. Add it to its cgroup, and what that makes of the
- * cgroup to the parent, and so on: a group counts with its own weight there, no
- * matter how many of its tasks are runnable at a time.
+ * @p has run and waited for @ns. Add it to its cgroup, the cgroup's part of it to the
+ * parent, and so on: a group counts with its own weight there, however many of its tasks
+ * are runnable at a time.
  */
-__noinline void group_account(struct task_struct *p __arg_trusted, u64 ns)
+__noinline void group_add_task(struct task_struct *p __arg_trusted, u64 ns)
 {
 	const struct task_group *tg = p->sched_task_group;
 	u64 period = scx_bpf_now() >> PERIOD_SHIFT, part = ns, weight = p->scx.weight;
@@ -143,4 +161,25 @@ __noinline void group_account(struct task_struct *p __arg_trusted, u64 ns)
 		weight = group_weight(tg);
 		tg = tg->parent;
 	}
+}
+
+/*
+ * A tick found @p running. Add to its cgroup's load what it has run and waited since a tick
+ * last found it, or @least if that is more: a task that runs for less than a tick is not
+ * found each time.
+ */
+void cgroup_tick(struct task_struct *p __arg_trusted, u64 least)
+{
+	struct task_data *data;
+	u64 now, ns;
+
+	if (!in_group(p))
+		return;
+	data = task_data(p);
+	if (!data)
+		return;
+	now = p->se.sum_exec_runtime + p->sched_info.run_delay;
+	ns = data->accounted ? now - data->accounted : 0;
+	data->accounted = now;
+	group_add_task(p, max(min(ns, PRELOAD_SLICE_MAX_NS), least));
 }

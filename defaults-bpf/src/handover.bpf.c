@@ -1,32 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Giving way to other schedulers. There can be one root scheduler, and the kernel has
- * no swap: who comes second gets -EBUSY. But a scheduler makes its ops table long before
- * it attaches it, as the verifier's work lies in between. So the table is the sign to
- * leave. loader/src/resume.rs decides who comes back, and when.
+ * Giving way to other schedulers. There can be one root scheduler, and the kernel cannot
+ * swap it: a second one gets -EBUSY. But a scheduler creates its struct_ops map long before
+ * it attaches it, as the programs are verified in between. So that map is the signal to
+ * leave. The loader's `resume` decides whether and when the defaults are attached again.
  */
 #include "vmlinux.h"
 
-#include "internal.bpf.h"
+#include "handover.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
 #define MAX_ERRNO 4095
 
-/* However long it takes to disable ours, nobody waits for more. */
+/* Exit code of an exit for another scheduler ("give"). */
+#define PRELOAD_EXIT_GIVE_WAY 0x67697665
+
+/* The longest that another scheduler is made to wait until ours is disabled. */
 #define LEAVE_MAX_NS (5 * NSEC_PER_SEC)
 
 struct preload_handover preload_handover;
 
 /*
- * A member of what a system call was given: the layout is user space's as well, and need not
- * be looked for in the kernel's types.
+ * A member of a system call's argument: its layout is user space ABI, and needs no CO-RE
+ * relocation.
  */
 #define attr_of(attr, member)                                                                      \
 	((const typeof((attr)->member) *)((const void *)(attr) +                                   \
 					  __builtin_offsetof(union bpf_attr, member)))
 
-/* Is that the table of a scheduler, and not one of congestion control or the like? */
+/* A sched_ext scheduler, and no other struct_ops such as congestion control? */
 static bool is_scheduler(const union bpf_attr *attr)
 {
 	u32 type = *attr_of(attr, btf_vmlinux_value_type_id);
@@ -37,7 +40,7 @@ static bool is_scheduler(const union bpf_attr *attr)
 	       type == bpf_core_type_id_kernel(struct bpf_struct_ops_sched_ext_ops_cid);
 }
 
-/* Is @name, of at least @size bytes, the string @is of this size? */
+/* Does @name, of at least @size bytes, equal the string @is of that size? */
 static __always_inline bool is_name(const char *name, const char *is, u32 size)
 {
 	u32 i;
@@ -49,7 +52,7 @@ static __always_inline bool is_name(const char *name, const char *is, u32 size)
 	return true;
 }
 
-/* Loading one of ours, as `scx_preload verify` does, is no reason to leave. */
+/* Loading the defaults, as `scx_preload verify` does, is no reason to leave. */
 static bool is_ours(const union bpf_attr *attr)
 {
 	static const char name[] = "preload_ops";
@@ -58,8 +61,8 @@ static bool is_ours(const union bpf_attr *attr)
 }
 
 /*
- * The loader associates it with our ops table: scx_bpf_exit() ends the scheduler of that
- * table, and nobody if another one is the root.
+ * The loader associates this program with our ops table: scx_bpf_exit() ends the scheduler
+ * of that table, and none if another one is the root.
  */
 SEC("fexit/bpf_struct_ops_map_alloc")
 int BPF_PROG(preload_give_way, const union bpf_attr *attr, const struct bpf_map *map)
@@ -79,7 +82,7 @@ int BPF_PROG(preload_give_way, const union bpf_attr *attr, const struct bpf_map 
 	return 0;
 }
 
-/* Is that the loader, which attaches our table? */
+/* Is the current process our loader? */
 static bool is_loader(void)
 {
 	static const char name[] = "scx_preload";
@@ -98,7 +101,7 @@ int BPF_PROG(preload_gave_way, const union bpf_attr *attr, int err)
 	return 0;
 }
 
-/* A person wants no scheduler, ours included when the event of another's end comes. */
+/* The user wants no scheduler: ours must not return on the event of another one's end. */
 SEC("fentry/sysrq_handle_sched_ext_reset")
 int BPF_PROG(preload_sysrq)
 {
@@ -106,7 +109,7 @@ int BPF_PROG(preload_sysrq)
 	return 0;
 }
 
-/* The kernel is done with ours: it knows no other root now. */
+/* The kernel has finished disabling our scheduler: there is no other root yet. */
 SEC("fexit/scx_disable_workfn")
 int BPF_PROG(preload_left)
 {
@@ -115,10 +118,10 @@ int BPF_PROG(preload_left)
 }
 
 /*
- * Who has little to verify comes to attach while the kernel is still disabling ours, and
- * that is -EBUSY: it can sleep on scx_enable_mutex and then find the state not yet set.
- * Nothing in BPF sleeps for an event, so this spins, once for each such scheduler. Where
- * the LSM `bpf` is not on, the kernel's race decides.
+ * A scheduler with little to verify attaches while the kernel is still disabling ours, and
+ * gets -EBUSY: it can sleep on scx_enable_mutex and then find the state not yet set. BPF
+ * cannot sleep for an event, so this spins, once for each such scheduler. Without the LSM
+ * `bpf`, the kernel's race decides.
  */
 SEC("lsm.s/bpf")
 int BPF_PROG(preload_wait, int cmd, const union bpf_attr *attr)
@@ -128,7 +131,7 @@ int BPF_PROG(preload_wait, int cmd, const union bpf_attr *attr)
 	if (cmd != BPF_LINK_CREATE)
 		return 0;
 	if (h->pid != bpf_get_current_pid_tgid() >> 32) {
-		/* From here to ops.init() the kernel is busy with ours, too. */
+		/* From here to ops.init() the kernel is enabling ours. */
 		if (*attr_of(attr, link_create.attach_type) == BPF_STRUCT_OPS && is_loader())
 			h->attached = 1;
 		return 0;

@@ -2,32 +2,35 @@
 /* Idle CPU placement: where a task that wakes up runs at once, if anywhere. */
 #include "vmlinux.h"
 
-#include "internal.bpf.h"
+#include "balance.bpf.h"
+#include "dsq.bpf.h"
+#include "guard.bpf.h"
+#include "idle.bpf.h"
+#include "partner.bpf.h"
+#include "rq.bpf.h"
+#include "settings.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
 /*
- * What an idle CPU takes to wake up: the exit latency of a shallow idle state, the
- * interrupt, and the switch.
+ * The time that an idle CPU takes to wake up: the exit latency of a shallow idle state,
+ * the interrupt, and the switch.
  */
 #define SHORT_TURN_NS (20 * NSEC_PER_USEC)
 
-/* Part of a CPU that RT, deadline and interrupts use, of 1024: a quarter. */
+/* A CPU is under pressure if RT, deadline and interrupts use a quarter of it, of 1024. */
 #define PRESSURE_MAX 256
 
-/* These averages stand still while a CPU idles; then they say nothing. */
+/* These averages stand still while a CPU idles, and are worthless after this time. */
 #define PRESSURE_STALE_NS (50 * NSEC_PER_MSEC)
 
-/* LLCs of other nodes that a wakeup looks at one by one, the nearest first. */
+/* LLCs of other nodes that a wakeup searches one by one, the nearest first. */
 #define NR_FAR_LLCS 8
-
-/* A core loses one of its running tasks within 2^25 ns, 34 ms, at most. */
-#define LEAVE_SHIFT 25
 
 /* Not in BTF. */
 #define PF_EXITING 0x00000004
 
-/* Parts of the search: functions of their own, so that they are verified once. */
+/* Parts of the search: global functions, which the verifier checks once each. */
 s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags);
 s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu);
 s32 pick_far(s32 prev_cpu);
@@ -78,7 +81,7 @@ static bool core_is_idle(s32 cpu)
 /* Would a task on @cpu, which is idle, often have to wait for RT or interrupts? */
 __noinline bool is_pressed(s32 cpu)
 {
-	const struct rq *rq = rq_of(cpu);
+	const struct rq *rq = cpu_rq(cpu);
 	u64 used;
 
 	if (!rq)
@@ -89,73 +92,13 @@ __noinline bool is_pressed(s32 cpu)
 	return used >= PRESSURE_MAX && scx_bpf_now() - rq->clock < PRESSURE_STALE_NS;
 }
 
-/* Did @p use more than half a slice before it slept? What it left is in its slice. */
+/* Did @p use more than half a slice before it slept? scx.slice has the rest. */
 static bool takes_long(struct task_struct *p)
 {
 	return p->scx.slice < slice_ns / 2;
 }
 
-/*
- * Does another CPU of @cpu's core run a task, and has it for a while? What sleeps most of
- * the time is gone before it is worth a move.
- */
-static bool shares_core(s32 cpu)
-{
-	s32 sibling = cpu_smt_next(cpu);
-	u64 now = scx_bpf_now();
-	const struct rq *rq;
-	u32 i;
-
-	if (sibling == cpu)
-		return false;
-	bpf_for(i, 0, SMT_MAX) {
-		rq = rq_of(sibling);
-		if (rq && rq->curr->pid &&
-		    vtime_before(rq->curr->sched_info.last_arrival + slice_ns / 2, now))
-			return true;
-		sibling = cpu_smt_next(sibling);
-		if (sibling == cpu)
-			break;
-	}
-	return false;
-}
-
-/*
- * Should @p, alone on @cpu, leave it because a better core idles: a fast one if this one is
- * slow, any if it shares this one? Of two that share one only the first to ask should, and
- * nobody wanders about. The kernel's relatives are update_misfit_status() and smt_balance()
- * in kernel/sched/fair.c.
- */
-__noinline bool leaves_core(struct task_struct *p __arg_trusted, s32 cpu)
-{
-	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)], *core;
-	const struct cpumask *better = NULL, *cores;
-	u32 now, left;
-	bool idle;
-
-	if (p->nr_cpus_allowed == 1)
-		return false;
-	if (shares_core(cpu))
-		better = p->cpus_ptr;
-	else if (!c->fast)
-		better = fast_cpumask();
-	if (!better)
-		return false;
-	cores = scx_bpf_get_idle_smtmask();
-	idle = bpf_cpumask_intersects(better, cores);
-	scx_bpf_put_idle_cpumask(cores);
-	if (!idle)
-		return false;
-	core = &preload_cpus[cpu_core_id(cpu) & (PRELOAD_MAX_CPUS - 1)];
-	now = scx_bpf_now() >> LEAVE_SHIFT;
-	left = core->left;
-	if (now == left || !__sync_bool_compare_and_swap(&core->left, left, now))
-		return false;
-	c->leaves = 1;
-	return true;
-}
-
-/* An idle core of @llc, else an idle CPU, taken out of the idle masks. */
+/* An idle core of @llc, else an idle CPU, removed from the idle masks. */
 __noinline s32 pick_in_llc(u32 llc)
 {
 	const struct cpumask *cpus = llc_cpumask(llc);
@@ -169,9 +112,9 @@ __noinline s32 pick_in_llc(u32 llc)
 }
 
 /*
- * Will the waker sleep sooner than an idle CPU could wake up? SCX_WAKE_SYNC says
- * that it is about to, but the writer of a pipe says so too and writes on. So it
- * has to be known for short turns, on average since its fork, and to be in one.
+ * Will the waker sleep sooner than an idle CPU could wake up? SCX_WAKE_SYNC says that it
+ * is about to, but the writer of a pipe says so too and goes on writing. So its turns have
+ * to be short, on average since its fork, and the current one too.
  */
 static bool takes_short_turns(const struct task_struct *waker)
 {
@@ -181,23 +124,23 @@ static bool takes_short_turns(const struct task_struct *waker)
 
 static bool is_in_short_turn(const struct task_struct *waker, const struct rq *rq)
 {
-	/* exec_start is in the clock that leaves out interrupts. */
+	/* exec_start is in rq->clock_task, which leaves out interrupts. */
 	return scx_bpf_now() - rq->clock + rq->clock_task - waker->se.exec_start < SHORT_TURN_NS;
 }
 
-/* May @p run on any CPU, so that its own mask need not be looked at? */
+/* May @p run on all CPUs, so that its own mask need not be read? */
 static bool runs_anywhere(struct task_struct *p)
 {
 	return p->nr_cpus_allowed >= preload_topology.nr_possible;
 }
 
 /*
- * While some CPU is idle: as near to prev_cpu as possible, and as alone as possible
- * within each step. The last step is the kernel's search, which goes by nodes; it
- * is not the only one because it takes an idle core of another LLC before an idle
- * sibling in this one. It also combines masks, for a task with an affinity. Its
- * WAKE_SYNC rule is left out, as that puts the task behind a waker of any length.
- * With PRELOAD_WAKE_CORE it is the only step, and ends with its idle cores.
+ * With some CPU idle: as near to prev_cpu as possible, and as alone as possible within
+ * each step. The last step is the kernel's search, which goes by nodes; it is not the only
+ * one because it takes an idle core of another LLC before an idle sibling in this one. It
+ * also combines masks, for a task with an affinity. Its WAKE_SYNC rule is left out, as that
+ * queues the task behind a waker that runs for any length. With PRELOAD_WAKE_CORE it is the
+ * only step, and restricted to idle cores.
  */
 __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
@@ -233,8 +176,8 @@ anywhere:
 }
 
 /*
- * The kernel's search knows one node and all nodes. Where there are more than two,
- * LLCs of near nodes come before far ones.
+ * The kernel searches its own node, then all nodes. With more than two, LLCs of near nodes
+ * come before far ones.
  */
 __noinline s32 pick_far(s32 prev_cpu)
 {
@@ -249,10 +192,7 @@ __noinline s32 pick_far(s32 prev_cpu)
 	return cpu;
 }
 
-/*
- * Another idle CPU than @pressed, if there is one, which then goes back to those
- * that are idle.
- */
+/* Another idle CPU than @pressed, which is then returned to the idle masks; else @pressed. */
 __noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags,
 			      s32 pressed)
 {
@@ -270,11 +210,11 @@ __noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu,
 }
 
 /*
- * For a wakeup whose waker is about to sleep and is the only task on this CPU: the
- * CPU itself, if it will be free before another could be woken and these two wake
- * each other only, or an idle one of the waker's LLC, where what the waker wrote is
- * in the cache, if it wakes this task only. One that many wake would be drawn from
- * CPU to CPU, and would itself be in the way of those that it wakes.
+ * For a wakeup whose waker is about to sleep and is the only task on this CPU: the CPU
+ * itself, if it will be free before another could be woken and the two wake each other
+ * only; or an idle CPU of the waker's LLC, whose cache has the waker's data, if it wakes
+ * this task only. A task with many wakers would be drawn from CPU to CPU, and would delay
+ * the tasks that it wakes itself.
  */
 __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
 {
@@ -283,10 +223,10 @@ __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
 	bool yields = takes_short_turns(waker), elsewhere = waker_llc != cpu_llc_id(prev_cpu);
 	const struct rq *rq;
 
-	/* Mostly it is neither, and nothing else need be looked at. */
+	/* Mostly neither is true, and nothing else need be read. */
 	if (!yields && !elsewhere)
 		return -1;
-	rq = rq_of(bpf_get_smp_processor_id());
+	rq = cpu_rq(bpf_get_smp_processor_id());
 	if (!rq || rq->nr_running != 1)
 		return -1;
 	yields = yields && is_in_short_turn(waker, rq);
@@ -301,9 +241,9 @@ __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
 }
 
 /*
- * Two cases have to be fast: a machine with idle CPUs, where prev_cpu is nearly
- * always one of them, and one without any, where tasks wait already and all that is
- * due is a look at the idle mask.
+ * Two cases have to be fast: a machine with idle CPUs, where prev_cpu is nearly always one
+ * of them, and one without any, where tasks wait already and reading the idle mask is all
+ * that is needed.
  */
 s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
@@ -312,7 +252,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 
 	preload_count_dfl(HOOK_PICK_IDLE_CPU);
 
-	/* Where tasks wait already it is not worth a look at prev_cpu. */
+	/* Where tasks wait already prev_cpu is hardly idle. */
 	core_idle = !llc_has_waiting(cpu_llc_id(prev_cpu)) && core_is_idle(prev_cpu);
 	if (!core_idle && none_is_idle())
 		return -1;
@@ -335,7 +275,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 		cpu = pick_near(p, prev_cpu, wake_flags);
 	if (cpu >= 0 && is_pressed(cpu))
 		cpu = pick_unpressed(p, prev_cpu, wake_flags, cpu);
-	/* Asked first, as wakeups are many and this test is made when loading. */
+	/* is_asked() first: a constant, by which the verifier drops the rest. */
 	if (is_asked(HOOK_MAY_MIGRATE) && (wake_flags & PRELOAD_WAKE_CORE) && cpu >= 0 &&
 	    cpu_llc_id(cpu) != cpu_llc_id(prev_cpu) && !may_migrate(p, cpu)) {
 		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_IDLE);
@@ -349,8 +289,8 @@ s32 __weak hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu,
 	return dfl_pick_idle_cpu(p, prev_cpu, wake_flags);
 }
 
-/* An idle CPU for @p, near @cpu if that may be, from a callback without select_cpu_and(). */
-s32 idle_cpu_near(struct task_struct *p __arg_trusted, s32 cpu)
+/* An idle CPU for @p, near @cpu if possible, for callbacks without select_cpu_and(). */
+s32 pick_idle_cpu_near(struct task_struct *p __arg_trusted, s32 cpu)
 {
 	s32 idle = runs_anywhere(p) ? pick_in_llc(cpu_llc_id(cpu)) : -1;
 
@@ -358,8 +298,8 @@ s32 idle_cpu_near(struct task_struct *p __arg_trusted, s32 cpu)
 }
 
 /*
- * Can a task run on @cpu, which an override gave, soon? Not if others wait there already:
- * then it was not idle, or they were given it, too. One that idles still has just been
+ * Can a task soon run on @cpu, which an override returned? Not if others wait there already:
+ * then it was not idle, or was returned for them, too. If it still idles, it has just been
  * woken for them, by a kernel thread of its own for example.
  */
 static bool is_free(s32 cpu)
@@ -370,12 +310,12 @@ static bool is_free(s32 cpu)
 		return false;
 	if (!scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LOCAL_ON | cpu))
 		return true;
-	rq = rq_of(cpu);
+	rq = cpu_rq(cpu);
 	return rq && !rq->curr->pid;
 }
 
-/* Ask the hook; the answer is a CPU that exists and that @p may use, or -1. */
-s32 idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
+/* The hook's result: a CPU that exists and that @p may use, or -1. */
+s32 pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
 	s32 cpu;
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Hooks without a decision: start, end, CPU hotplug and the debug dump. */
+/* Hooks that are notified and decide nothing: start, end, CPU hotplug, debug dump. */
 #include "vmlinux.h"
 
-#include "internal.bpf.h"
+#include "dsq.bpf.h"
+#include "lifecycle.bpf.h"
 
 char _license[] SEC("license") = "GPL";
+
+struct preload_exit preload_exit_info;
 
 s32 dfl_init(void)
 {

@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * No wait without end. Virtual time says who is next and not how long that
- * takes: beside enough tasks of more weight, or under an override that orders
- * badly, a task could wait until the kernel's watchdog ends the scheduler.
+ * Bound how long a task can starve. Virtual time says which task is next and not how long
+ * that takes: beside enough tasks of more weight, or under an override that orders badly,
+ * a task could wait until the kernel's watchdog ends the scheduler.
  *
- * The kernel keeps the waiting tasks of each run queue in the order in which
- * they began to wait, for that watchdog. Its first entry is all that has to be
- * looked at, and the lock that protects it is held in ops.dispatch() anyway.
+ * The kernel keeps the waiting tasks of each run queue in the order in which they began to
+ * wait, for that watchdog. Only the first entry is looked at, and ops.dispatch() is called
+ * with the lock held that protects it.
  */
 #include "vmlinux.h"
 
-#include "internal.bpf.h"
+#include "guard.bpf.h"
+#include "overdue.bpf.h"
+#include "rq.bpf.h"
+#include "settings.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
-/* A task that waits longer than this many ticks runs next: 1 s at 250 Hz. */
-const volatile u64 overdue_ticks = 250;
-
 /*
- * Move the task of @cpu's run queue that has waited longest to @cpu's local queue.
- * Returns whether it did: not one that is on a local queue, as it is next already, nor
- * one on no queue, as it is being moved.
+ * Move the longest waiting task of @cpu's run queue to @cpu's local DSQ. Returns whether it
+ * did: not if the task is on a local DSQ, as it is next already, nor if it is on no DSQ, as
+ * it is being moved.
  */
 bool dispatch_oldest(s32 cpu)
 {
 	const struct task_struct *oldest;
-	const struct scx_dispatch_q *waits;
+	const struct scx_dispatch_q *dsq;
 	struct task_struct *p;
 	struct bpf_iter_scx_dsq it;
-	const struct rq *rq = rq_of(cpu);
+	const struct rq *rq = cpu_rq(cpu);
 	bool moved = false;
 
 	if (!rq)
@@ -36,25 +36,25 @@ bool dispatch_oldest(s32 cpu)
 	oldest = longest_waiting(rq);
 	if (!oldest)
 		return false;
-	waits = oldest->scx.dsq;
-	if (!waits || (waits->id & PRELOAD_DSQ_BUILTIN))
+	dsq = oldest->scx.dsq;
+	if (!dsq || (dsq->id & PRELOAD_DSQ_BUILTIN))
 		return false;
 	p = bpf_task_from_pid(oldest->pid);
 	if (!p)
 		return false;
-	/* The iterator names the queue; the task need not be where it stands. */
-	if (!bpf_iter_scx_dsq_new(&it, waits->id, 0))
+	/* The iterator names the DSQ; the task need not be at its position. */
+	if (!bpf_iter_scx_dsq_new(&it, dsq->id, 0))
 		moved = scx_bpf_dsq_move(&it, p, PRELOAD_DSQ_LOCAL, 0);
 	bpf_iter_scx_dsq_destroy(&it);
 	bpf_task_release(p);
 	return moved;
 }
 
-/* The same if that task is overdue. */
+/* The same, if that task is overdue. */
 bool dispatch_overdue(s32 cpu)
 {
 	const struct task_struct *oldest;
-	const struct rq *rq = rq_of(cpu);
+	const struct rq *rq = cpu_rq(cpu);
 
 	if (!rq)
 		return false;

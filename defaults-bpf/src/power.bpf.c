@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How fast CPUs run. The governor schedutil asks the scheduler how busy a CPU is,
- * and a sched_ext scheduler that does not say gets the highest speed at all times.
+ * CPU frequency. The governor schedutil asks the scheduler how busy a CPU is, and runs it
+ * at the highest frequency at all times if a sched_ext scheduler does not say.
  *
- * The kernel's own measure, PELT of the fair class, stands still under sched_ext.
- * The tick finds a CPU busy in proportion to the time that it is, and the kernel
- * counts those that find it idle, so that the share of the others is the
- * utilisation: averaged as PELT does it, with a half-life of 32 ms, and nothing to do
- * on switches.
+ * PELT of the fair class stands still under sched_ext. The tick finds a CPU busy in
+ * proportion to its busy time, and the kernel accounts idle time at ticks, so that the rest
+ * is the utilization: averaged like PELT, with a half-life of 32 ms, and without work on
+ * switches.
  */
 #include "vmlinux.h"
 
-#include "internal.bpf.h"
+#include "power.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
 /* 32 ms / ln 2 */
 #define TAU_NS (46 * NSEC_PER_MSEC)
 
-/* Who was without a tick of ours for longer has forgotten what was before. */
+/* A CPU without our tick for longer than this starts over. */
 #define TICK_UNUSED_NS (1000 * NSEC_PER_MSEC)
 
-/* Smaller changes are not worth a call. */
+/* Smaller changes of the target are not worth a call. */
 #define STEP (1024 / 32)
+
+/* A tick at 100 Hz, the longest. */
+#define TICK_MAX_NS (10 * NSEC_PER_MSEC)
 
 struct cpu_load {
 	u64 at; /* time of the last tick, ns */
@@ -40,7 +42,7 @@ struct {
 extern const struct kernel_cpustat kernel_cpustat __ksym __weak;
 extern struct cpufreq_policy *cpufreq_cpu_data __ksym __weak;
 
-/* Does @cpu's governor follow what the scheduler says? */
+/* Does @cpu's governor follow the scheduler's target? */
 static bool governor_asks(s32 cpu)
 {
 	struct cpufreq_policy **slot = NULL, *policy;
@@ -66,7 +68,9 @@ u32 __weak hook_cpu_perf(s32 cpu, u32 util)
 	return dfl_cpu_perf(cpu, util);
 }
 
-/* Ask the hook, and carry out what it says. */
+void set_perf(s32 cpu, u32 util);
+
+/* Call the hook, and apply its result. */
 __noinline void set_perf(s32 cpu, u32 util)
 {
 	const struct rq *rq;
@@ -80,7 +84,7 @@ __noinline void set_perf(s32 cpu, u32 util)
 		preload_count_rare(hooks[HOOK_CPU_PERF].bad);
 		target = 1024;
 	}
-	rq = rq_of(cpu);
+	rq = cpu_rq(cpu);
 	if (!rq)
 		return;
 	now = rq->scx.cpuperf_target;
@@ -90,7 +94,7 @@ __noinline void set_perf(s32 cpu, u32 util)
 	scx_bpf_cpuperf_set(cpu, target);
 }
 
-/* Time that @cpu has idled since the boot, ns; the kernel renews it at ticks. */
+/* Idle time of @cpu since the boot, ns, as of its last tick. */
 static u64 idle_time(s32 cpu)
 {
 	const struct kernel_cpustat *stat = NULL;
@@ -107,10 +111,7 @@ static u64 averaged(u64 util, u64 now, u64 time)
 	return util - util * time / TAU_NS + now * time / TAU_NS;
 }
 
-/*
- * A tick found @cpu busy. Returns the time that this find stands for, ns: what has
- * passed since the last one and was not idle.
- */
+/* A tick found @cpu busy. Returns its busy time since the last such tick, ns. */
 __noinline u64 power_tick(s32 cpu)
 {
 	u32 zero = 0;

@@ -8,9 +8,6 @@ char _license[] SEC("license") = "GPL";
 
 struct preload_stats_map preload_stats SEC(".maps");
 
-/* Count events and hook calls. Off, counting costs nothing. */
-const volatile bool stats_enabled = true;
-
 void preload_count_nth(u32 nth)
 {
 	struct preload_stats *stats = this_cpu_stats();

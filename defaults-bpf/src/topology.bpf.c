@@ -6,7 +6,7 @@
  */
 #include "vmlinux.h"
 
-#include "internal.bpf.h"
+#include "topology.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -17,13 +17,28 @@ u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 struct preload_llc_masks preload_llc_masks SEC(".maps");
 
 /*
- * Dense index + 1 of each LLC id that the kernel has used. From 7.x on its ids
- * are dense themselves; before, an id is the LLC's first CPU.
+ * Dense index + 1 of each LLC id that the kernel has used. Linux 7.x has dense ids
+ * itself; older kernels number an LLC after its first CPU.
  */
 static u16 llc_of_kernel_id[PRELOAD_MAX_CPUS];
 
 extern const int sd_llc_id __ksym __weak;
 extern const int sched_core_priority __ksym __weak;
+
+/* The external definition of the contract's inline function. */
+extern const struct rq *cpu_rq(s32 cpu);
+
+/* Parts of a refresh: global functions, which the verifier checks once each. */
+u16 bounded_capacity(s32 cpu);
+u16 bounded_priority(s32 cpu);
+s32 core_of(s32 cpu);
+void llc_mask_set(u32 llc, s32 cpu, bool set);
+void llc_remove_cpu(s32 cpu);
+void topology_reset_cpu(s32 cpu);
+void topology_add_cpu(s32 cpu);
+void topology_add_near(u32 llc, u32 other, u32 level);
+void topology_sort_near(s32 cpu);
+void topology_finish_cpu(s32 cpu);
 
 u64 dfl_cpu_capacity(s32 cpu)
 {
@@ -75,7 +90,10 @@ __noinline u16 bounded_priority(s32 cpu)
 	return 0;
 }
 
-/* A kernel without scheduling domains (one CPU, or very early) has one LLC. */
+/*
+ * The index of the LLC of @cpu, a new one for an LLC that had none. A kernel without
+ * scheduling domains (one CPU, or very early) has one LLC.
+ */
 u32 llc_index(s32 cpu)
 {
 	const int *id_ptr = NULL;
@@ -101,20 +119,15 @@ u32 llc_index(s32 cpu)
 	return index;
 }
 
-const struct rq *cpu_rq(s32 cpu)
-{
-	return rq_of(cpu);
-}
-
 static s32 llc_cpu(u32 llc)
 {
 	return preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].cpu;
 }
 
 /*
- * First CPU of the SMT core, from the span of the lowest scheduling domain. That
- * is known by its name, as the values of the SD_* flags are not in BTF and move
- * between versions.
+ * First CPU of the SMT core, from the span of the lowest scheduling domain. The domain
+ * is identified by name: the SD_* flags are not in BTF, and their values differ between
+ * versions.
  */
 s32 core_of(s32 cpu)
 {
@@ -135,7 +148,7 @@ s32 core_of(s32 cpu)
 	return cpu;
 }
 
-/* Take @cpu out of, or into, the mask of @llc. */
+/* Set or clear @cpu in the mask of @llc. */
 void llc_mask_set(u32 llc, s32 cpu, bool set)
 {
 	struct preload_llc_mask *slot;
@@ -162,8 +175,8 @@ void llc_mask_set(u32 llc, s32 cpu, bool set)
 	bpf_rcu_read_unlock();
 }
 
-/* Take @cpu, which goes, out of its LLC; the mask stays right for readers. */
-__noinline void leave_llc(s32 cpu)
+/* Remove @cpu, which goes offline, from its LLC; the mask is valid at any time. */
+__noinline void llc_remove_cpu(s32 cpu)
 {
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 
@@ -179,14 +192,14 @@ __noinline void leave_llc(s32 cpu)
 }
 
 /*
- * Drop @cpu, which goes: close the ring of its core, which is named after another
- * of its CPUs from now on.
+ * Drop @cpu, which goes offline: close the ring of its core and name the core after
+ * another of its CPUs.
  */
 void topology_cpu_offline(s32 cpu)
 {
 	u32 i, next = cpu_smt_next(cpu), other = cpu;
 
-	leave_llc(cpu);
+	llc_remove_cpu(cpu);
 	if (next == cpu)
 		preload_topology.nr_cores--;
 	bpf_for(i, 0, SMT_MAX) {
@@ -201,23 +214,20 @@ void topology_cpu_offline(s32 cpu)
 	preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].core = cpu;
 }
 
-/* Forget @cpu before the tables are filled again. */
+/* Reset the entry of @cpu before the tables are filled again. */
 __noinline void topology_reset_cpu(s32 cpu)
 {
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 	s32 node = scx_bpf_cpu_node(cpu);
 
-	leave_llc(cpu);
+	llc_remove_cpu(cpu);
 	c->core = c->smt_next = cpu;
 	c->capacity = c->capacity ?: 1024;
 	c->node = node < 0 ? 0 : node;
 }
 
-/*
- * Read what the kernel says about @cpu, which is online, and make the queues that
- * it needs. Returns a negative errno if it has no queue.
- */
-__noinline s32 topology_add_cpu(s32 cpu)
+/* Read the kernel's data of @cpu, which is online. */
+__noinline void topology_add_cpu(s32 cpu)
 {
 	struct preload_topology *t = &preload_topology;
 	struct preload_cpu *first, *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
@@ -246,7 +256,6 @@ __noinline s32 topology_add_cpu(s32 cpu)
 	llc_mask_set(cpu_llc_id(cpu), cpu, true);
 	c->online = 1;
 	t->nr_online++;
-	return create_queues(cpu);
 }
 
 __noinline u32 cpu_distance(s32 cpu, u32 other)
@@ -262,7 +271,7 @@ __noinline u32 cpu_distance(s32 cpu, u32 other)
 	return level;
 }
 
-/* Put @other behind those that are as near to @llc or nearer. */
+/* Append @other, at distance @level, to the LLCs near @llc. */
 __noinline void topology_add_near(u32 llc, u32 other, u32 level)
 {
 	struct preload_llc *l = &preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)];
@@ -272,7 +281,7 @@ __noinline void topology_add_near(u32 llc, u32 other, u32 level)
 	l->nr_near++;
 }
 
-/* List the other LLCs by distance from that of @cpu, those of one distance in a ring. */
+/* List the other LLCs by distance from that of @cpu, LLCs at one distance in ring order. */
 __noinline void topology_sort_near(s32 cpu)
 {
 	u32 level, nth, llc = cpu_llc_id(cpu);
@@ -290,10 +299,7 @@ __noinline void topology_sort_near(s32 cpu)
 	}
 }
 
-/*
- * What can be said of @cpu when all are known: is it one of the fast ones, which
- * LLCs are near its own.
- */
+/* What depends on all CPUs: whether @cpu is a fast one, which LLCs are near its own. */
 __noinline void topology_finish_cpu(s32 cpu)
 {
 	struct preload_topology *t = &preload_topology;
@@ -314,13 +320,13 @@ enum step {
 	STEP_FINISH,
 };
 
-s32 topology_each(enum step step);
+void topology_each(enum step step);
 
-/* Do one step of a refresh for each CPU. Returns a negative errno if one has no queue. */
-__noinline s32 topology_each(enum step step)
+/* Perform one step of a refresh on each CPU. */
+__noinline void topology_each(enum step step)
 {
 	const struct cpumask *online = scx_bpf_get_online_cpumask();
-	s32 cpu, err = 0;
+	s32 cpu;
 
 	bpf_for(cpu, 0, nr_cpu_ids()) {
 		if (step == STEP_RESET)
@@ -328,24 +334,22 @@ __noinline s32 topology_each(enum step step)
 		else if (!bpf_cpumask_test_cpu(cpu, online))
 			continue;
 		else if (step == STEP_ADD)
-			err = topology_add_cpu(cpu) ?: err;
+			topology_add_cpu(cpu);
 		else
 			topology_finish_cpu(cpu);
 	}
 	scx_bpf_put_cpumask(online);
-	return err;
 }
 
 /*
- * Read everything again. Hotplug renumbers LLCs on older kernels and gives a
- * freed number to another LLC on newer ones, so that the news about one CPU can
- * change the entries of others. Returns a negative errno if a CPU has no queue.
+ * Read everything again. Hotplug renumbers LLCs on older kernels and gives a freed
+ * number to another LLC on newer ones, so that a change of one CPU can change the
+ * entries of others.
  */
-s32 topology_refresh(void)
+void topology_refresh(void)
 {
 	const struct cpumask *possible = scx_bpf_get_possible_cpumask();
 	struct preload_topology *t = &preload_topology;
-	s32 err;
 
 	t->nr_cpu_ids = scx_bpf_nr_cpu_ids();
 	if (t->nr_cpu_ids > PRELOAD_MAX_CPUS)
@@ -357,11 +361,10 @@ s32 topology_refresh(void)
 	t->nr_cores = t->nr_fast = 0;
 	t->capacity_max = t->priority_max = 0;
 	t->priority_min = ~0U;
-	err = topology_each(STEP_ADD);
+	topology_each(STEP_ADD);
 	if (!t->nr_llcs)
 		t->nr_llcs = 1;
 	topology_each(STEP_FINISH);
 	if (t->nr_fast == t->nr_online)
 		t->nr_fast = 0;
-	return err;
 }

@@ -35,8 +35,8 @@ struct preload_cpu {
 	u16 online;
 	u16 pinned; /* its own DSQ may have tasks; written under its rq's lock */
 	u16 settled; /* the last change of soft bypass whose earlier tasks have all run */
-	u16 leaves; /* its running task is to leave the core; written as pinned */
-	u32 left; /* when a running task last left the core with this id */
+	u16 leaving; /* its running task is to leave the core; written as pinned */
+	u32 left_at; /* when a running task last left the core with this id */
 };
 
 struct preload_llc {
@@ -188,7 +188,20 @@ static __always_inline u32 llc_near_level(u32 llc, u32 nth)
  * Do not declare runqueues yourself: static linking needs the same struct rq in all
  * objects, and your vmlinux.h may be from another kernel.
  */
+#ifdef PRELOAD_DEFAULTS
+extern const struct rq runqueues __ksym __weak;
+
+/* Inline in the defaults; topology.bpf.c has the definition that overrides call. */
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wstatic-in-inline" /* helpers are static in libbpf */
+inline __attribute__((always_inline)) __hidden const struct rq *cpu_rq(s32 cpu)
+{
+	return bpf_ksym_exists(&runqueues) ? bpf_per_cpu_ptr(&runqueues, cpu) : NULL;
+}
+#pragma clang diagnostic pop
+#else
 const struct rq *cpu_rq(s32 cpu) __hidden;
+#endif
 
 /* The lowest scheduling domain of @cpu; NULL on a uniprocessor. */
 static __always_inline const struct sched_domain *cpu_domain(s32 cpu)

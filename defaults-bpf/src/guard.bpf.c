@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What begins soft bypass: results out of range, time spent in overrides, tasks that wait
+ * too long, the override itself. bypass.bpf.c ends it and moves the waiting tasks.
+ *
+ * Without overrides none of this is loaded: its conditions are constants then, and the
+ * verifier drops the code.
+ */
+#include "vmlinux.h"
+
+#include "guard.bpf.h"
+#include "rq.bpf.h"
+#include "settings.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+/* Ticks over which the time in hooks is summed up: 1 s at 250 Hz. */
+#define SLOW_WINDOW 250
+
+struct preload_bypass preload_bypass __attribute__((aligned(64)));
+
+/* Bad and slow results on a CPU. */
+struct faults {
+	u64 second; /* when the second began, ns */
+	u64 bad; /* results out of range in it */
+	u64 window; /* when the window began, jiffies */
+	u64 spent; /* ticks that passed in hooks in it */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct faults);
+} preload_faults SEC(".maps");
+
+void kick_all(void);
+
+/* Tasks wait in DSQs that no CPU looks at any more: all CPUs have to dispatch. */
+__noinline void kick_all(void)
+{
+	s32 cpu;
+
+	bpf_for(cpu, 0, nr_cpu_ids())
+		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_PREEMPT);
+}
+
+/*
+ * Begin soft bypass, or end it (PRELOAD_BYPASS_NONE). Of several CPUs one does it. The flag
+ * that all read is set last: a CPU that sees it sees the rest.
+ */
+__noinline void bypass_change(struct bypass_change *change __arg_nonnull)
+{
+	struct preload_bypass *b = &preload_bypass;
+	u64 hold = bypass_hold_ms * NSEC_PER_MSEC;
+	u32 times;
+
+	if (!is_watched() || !!b->on == !!change->reason ||
+	    __sync_val_compare_and_swap(&b->changing, 0, 1))
+		return;
+	change->at = bpf_ktime_get_ns();
+	b->changes[b->seq % PRELOAD_BYPASS_LOG] = *change;
+	b->seq++;
+	b->since = bpf_jiffies64();
+	b->changed_at = change->at;
+	if (change->reason == PRELOAD_BYPASS_USER) {
+		b->until = BYPASS_FOREVER;
+	} else if (change->reason) {
+		times = ++b->times;
+		b->until = bypass_max && times >= bypass_max
+				   ? BYPASS_FOREVER
+				   : change->at + (hold << min(2 * (times - 1), 20));
+	}
+	__sync_lock_test_and_set(&b->on, change->reason);
+	kick_all();
+	__sync_lock_test_and_set(&b->changing, 0);
+}
+
+void preload_bypass_ask(struct preload_bypass_why *why __arg_nonnull)
+{
+	struct bypass_change change = {
+		.reason = PRELOAD_BYPASS_OVERRIDE,
+		.why = *why,
+		.cpu = bpf_get_smp_processor_id(),
+	};
+
+	bypass_change(&change);
+}
+
+/* Begin soft bypass because of what @hook did on this CPU. */
+static void blame(u32 reason, u32 hook)
+{
+	struct bypass_change change = {
+		.reason = reason,
+		.hook = hook,
+		.cpu = bpf_get_smp_processor_id(),
+	};
+
+	bypass_change(&change);
+}
+
+static u32 bad_counter(u32 hook)
+{
+	return (offsetof(struct preload_stats, hooks) + hook * sizeof(struct preload_hook_stats) +
+		offsetof(struct preload_hook_stats, bad)) /
+	       sizeof(u64);
+}
+
+/* The result of @hook was out of range. */
+void bad_result(u32 hook)
+{
+	u32 zero = 0;
+	struct faults *faults;
+	u64 now;
+
+	preload_count_nth(bad_counter(hook));
+	faults = bpf_map_lookup_elem(&preload_faults, &zero);
+	if (!is_watched() || !faults || !bypass_bad_per_s || preload_bypass.on)
+		return;
+	now = bpf_ktime_get_ns();
+	if (now - faults->second > NSEC_PER_SEC) {
+		faults->second = now;
+		faults->bad = 0;
+	}
+	if (++faults->bad > bypass_bad_per_s) {
+		faults->bad = 0;
+		blame(PRELOAD_BYPASS_BAD, hook);
+	}
+}
+
+/*
+ * A tick passed during a call of @hook that began at @from. The more time the hook takes,
+ * the more often that happens: over a window, the ticks add up to the time.
+ */
+void spent_in(u32 hook, u64 from)
+{
+	u32 zero = 0;
+	struct faults *faults = bpf_map_lookup_elem(&preload_faults, &zero);
+	u64 now = bpf_jiffies64();
+
+	if (!faults || !bypass_slow_percent || preload_bypass.on)
+		return;
+	if (now - faults->window > SLOW_WINDOW) {
+		faults->window = from;
+		faults->spent = 0;
+	}
+	faults->spent += now - from;
+	if (faults->spent * 100 > SLOW_WINDOW * bypass_slow_percent) {
+		faults->spent = 0;
+		blame(PRELOAD_BYPASS_SLOW, hook);
+	}
+}
+
+/*
+ * Has the longest waiting task of @cpu's run queue waited for too long? A task of low weight
+ * or beside many others may wait longer. A task on a DSQ of the kernel's own is not the
+ * override's fault, nor is a CPU that RT keeps busy.
+ *
+ * Reads without a lock. A task that has gone meanwhile reads as zeros or as its old self;
+ * the list is read again at the end.
+ */
+__noinline bool is_stalled(s32 cpu, struct bypass_change *change __arg_nonnull)
+{
+	u64 bound = bypass_stall_ms * NSEC_PER_MSEC, waited;
+	const struct task_struct *oldest, *curr;
+	const struct scx_dispatch_q *dsq;
+	const struct rq *rq = cpu_rq(cpu);
+	u32 weight;
+
+	if (!rq || !bound)
+		return false;
+	oldest = longest_waiting(rq);
+	curr = rq->curr;
+	if (!oldest || (curr && curr->prio < MAX_RT_PRIO))
+		return false;
+	dsq = oldest->scx.dsq;
+	if (dsq && (dsq->id & PRELOAD_DSQ_BUILTIN))
+		return false;
+	waited = (bpf_jiffies64() - oldest->scx.runnable_at) * preload_bypass.tick_ns;
+	weight = oldest->scx.weight;
+	if (weight && weight < 100)
+		bound = bound * 100 / weight;
+	bound = max(bound, 4 * rq->scx.nr_running * slice_ns);
+	bound = min(bound, 4 * NSEC_PER_SEC);
+	if (waited < bound || longest_waiting(rq) != oldest)
+		return false;
+	change->reason = PRELOAD_BYPASS_STALL;
+	change->cpu = cpu;
+	change->pid = oldest->pid;
+	change->waited = waited;
+	bpf_probe_read_kernel_str(change->why.text, sizeof(oldest->comm), oldest->comm);
+	return true;
+}
+
+/* For a dispatch that is about to serve such a task before the watch has seen it. */
+void report_stall(s32 cpu)
+{
+	struct bypass_change change = {};
+
+	if (!preload_bypass.on && is_stalled(cpu, &change))
+		bypass_change(&change);
+}

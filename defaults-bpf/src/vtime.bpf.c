@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The virtual times of all DSQs have one scale, so that the heads of any two can be
+ * compared: a DSQ whose head is behind has tasks that have waited longer for their weight.
+ *
+ * Time is charged from the kernel's sum_exec_runtime when a task is queued, or asks to
+ * continue, and not in running() and stopping(): two calls less on each switch, and none
+ * at all for a wakeup that finds an idle CPU.
+ */
+#include "vmlinux.h"
+
+#include "cgroup.bpf.h"
+#include "guard.bpf.h"
+#include "settings.bpf.h"
+#include "task.bpf.h"
+#include "vtime.bpf.h"
+
+char _license[] SEC("license") = "GPL";
+
+/*
+ * How far a task that did not sleep may be from the clock, in its slices. A task pinned to
+ * a CPU with less to do than others gets ahead, and waits until they have caught up once
+ * they may run there.
+ */
+#define LAG_SLICES 40
+
+static struct preload_llc *llc_of(s32 cpu)
+{
+	return &preload_llcs[cpu_llc_id(cpu)];
+}
+
+/*
+ * Move the clock of @llc to @vtime, but by no more than @most. Never back: of CPUs that
+ * race, one wins.
+ *
+ * The clock is meant to be where the tasks of the DSQ are. The vtime of a task that a busy
+ * CPU chose among several is. That of the only task for an idle CPU can be far ahead, such
+ * as a task of low weight; following it at once would put every task that wakes up behind
+ * all running ones.
+ */
+void advance_clock(u32 llc, u64 vtime, u64 most)
+{
+	struct preload_llc *l = &preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)];
+	u64 clock = l->clock;
+
+	if (vtime_before(clock, vtime))
+		l->clock = vtime - clock < most ? vtime : clock + most;
+}
+
+static bool in_window(u64 vtime, u64 around)
+{
+	return vtime - around + PRELOAD_VTIME_WINDOW_NS <= 2 * PRELOAD_VTIME_WINDOW_NS;
+}
+
+u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags)
+{
+	preload_count_dfl(HOOK_TASK_VTIME);
+	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && vtime_before(vtime, clock - slice_ns))
+		return clock - slice_ns;
+	return vtime;
+}
+
+u64 __weak hook_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags)
+{
+	return dfl_task_vtime(p, vtime, clock, enq_flags);
+}
+
+u64 dfl_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used)
+{
+	u32 weight = p->scx.weight ?: 1;
+
+	preload_count_dfl(HOOK_TASK_CHARGE);
+	return used * 100 / weight * cpu_capacity(cpu) / 1024;
+}
+
+u64 __weak hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used)
+{
+	return dfl_task_charge(p, cpu, used);
+}
+
+u64 dfl_init_task(struct task_struct *p __arg_trusted, u64 vtime)
+{
+	preload_count_dfl(HOOK_INIT_TASK);
+	return vtime;
+}
+
+u64 __weak hook_init_task(struct task_struct *p __arg_trusted, u64 vtime)
+{
+	return dfl_init_task(p, vtime);
+}
+
+/* The hook's result for a new task, bounded. update_vtime() charges from there on. */
+u64 start_vtime(struct task_struct *p __arg_trusted)
+{
+	u64 clock = llc_of(scx_bpf_task_cpu(p))->clock, vtime;
+
+	preload_count_rare(hooks[HOOK_INIT_TASK].calls);
+	vtime = hook_init_task(p, clock);
+	if (in_window(vtime, clock))
+		return vtime;
+	preload_count_rare(hooks[HOOK_INIT_TASK].bad);
+	return clock;
+}
+
+/*
+ * Charge @p for its run time on @cpu since the last charge, scaled by its cgroup's @scale.
+ */
+static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 scale)
+{
+	u64 used = p->se.sum_exec_runtime - data->charged, virtual;
+
+	if (!used)
+		return;
+	data->charged += used;
+	if (used > PRELOAD_SLICE_MAX_NS)
+		used = PRELOAD_SLICE_MAX_NS;
+
+	preload_count(hooks[HOOK_TASK_CHARGE].calls);
+	virtual = ask_hook(HOOK_TASK_CHARGE, hook_task_charge(p, cpu, used),
+			   dfl_task_charge(p, cpu, used));
+	if (virtual > PRELOAD_VTIME_WINDOW_NS) {
+		bad_result(HOOK_TASK_CHARGE);
+		virtual = used;
+	}
+	data->vtime += virtual * scale / PRELOAD_CGROUP_ONE;
+}
+
+/*
+ * Charge @p and return its place in the DSQ near @cpu, the vtime to insert it with.
+ *
+ * Its virtual time is kept near the clock. A sleeper that ran on idle CPUs was never
+ * charged; charged for all of it at once, it would wait until the others have caught up. A
+ * task from an LLC whose clock is far behind would run alone until it had caught up itself.
+ */
+u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags)
+{
+	u64 clock = llc_of(cpu)->clock, earliest, latest, key, scale;
+	struct task_data *data = task_data(p);
+	u32 weight = p->scx.weight ?: 1;
+
+	if (!data)
+		return clock;
+
+	slice = min(slice, PRELOAD_SLICE_MAX_NS);
+	scale = cgroup_scale(p);
+	charge(p, data, cpu, scale);
+	earliest = clock - LAG_SLICES * slice;
+	latest = clock + (enq_flags & PRELOAD_ENQ_WAKEUP ? 2 : LAG_SLICES) * slice * 100 / weight *
+				 scale / PRELOAD_CGROUP_ONE;
+	if (vtime_before(data->vtime, earliest))
+		data->vtime = earliest;
+	else if (vtime_before(latest, data->vtime))
+		data->vtime = latest;
+
+	preload_count(hooks[HOOK_TASK_VTIME].calls);
+	key = ask_hook(HOOK_TASK_VTIME, hook_task_vtime(p, data->vtime, clock, enq_flags),
+		       dfl_task_vtime(p, data->vtime, clock, enq_flags));
+	if (!in_window(key, clock)) {
+		bad_result(HOOK_TASK_VTIME);
+		key = clock;
+	}
+	return key;
+}
