@@ -1,35 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What host and guest have to agree on to compare schedulers.
+//! The benchmark's rows, schedulers and options, shared by host and guest.
 
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// Words on the kernel command line: which schedulers and modes, which rows, how
-/// often, and the factor for counts and windows.
+/// Parameters on the kernel command line.
 pub mod words {
-    /// Names of schedulers with commas between them; with it, the guest compares.
+    /// Comma-separated schedulers. If set, the guest runs the benchmark.
     pub const SCHEDULERS: &str = "scx_bench.schedulers";
-    /// Names of [`Bypass`](super::Bypass)es with commas between them.
+    /// Comma-separated [`Bypass`](super::Bypass) modes.
     pub const MODES: &str = "scx_bench.modes";
-    /// Names of workloads with commas between them.
+    /// Comma-separated workloads.
     pub const ROWS: &str = "scx_bench.rows";
-    /// How many times all is run.
+    /// How many times everything is run.
     pub const REPETITIONS: &str = "scx_bench.repetitions";
     /// Factor for counts and windows.
     pub const SCALE: &str = "scx_bench.scale";
 }
 
-/// No sched_ext scheduler: what all others are compared with.
+/// No sched_ext scheduler: the baseline.
 pub const EEVDF: &str = "eevdf";
 
-/// Ours. `preload@FILE` is another object of it, `preload:KEY=VALUE,…` has
-/// variables set; both can be combined.
+/// The defaults. `preload@FILE` loads another object, `preload:KEY=VALUE,…` sets variables;
+/// both can be combined.
 pub const PRELOAD: &str = "preload";
 
-/// Schedulers of others to compare with, the cheapest to build first, each with
-/// the version of its crate, `scx_NAME`; the kernel's source has [`SIMPLE`].
+/// Other schedulers to compare with, the cheapest to build first, each with the version of its
+/// crate, `scx_NAME`. [`SIMPLE`] comes from the kernel source.
 pub const PEERS: &[(&str, Option<&str>)] = &[
     (SIMPLE, None),
     ("bpfland", Some("1.1.4")),
@@ -41,79 +40,79 @@ pub const PEERS: &[(&str, Option<&str>)] = &[
     ("lavd", Some("1.1.4")),
 ];
 
-/// It does not start without layers, of which it has an example.
+/// Needs a layer configuration to start; it ships an example.
 pub const LAYERED: &str = "layered";
 
 /// The peer that some targets refer to.
 pub const SIMPLE: &str = "simple";
 
-/// In the guest: the list of those [`Peer`]s that could be built.
+/// In the guest: the list of [`Peer`]s that could be built.
 pub const PEERS_FILE: &str = "/peers.json";
 
 /// In the guest: the objects of `preload@FILE`.
 pub const OBJECTS: &str = "/bench/objects";
 
-/// A scheduler of others, which runs in the foreground until SIGINT.
+/// Another scheduler. It runs in the foreground until SIGINT.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Peer {
-    /// As the command line names it; the name that the kernel shows begins with it.
+    /// Name on the command line; the ops name in sysfs starts with it.
     pub name: String,
-    /// Program and arguments, by their paths in the guest.
+    /// Program and arguments; paths are those in the guest.
     pub command: Vec<String>,
-    /// Paths in the guest, and where the files come from.
+    /// Path in the guest and source on the host of each file.
     #[serde(skip)]
     pub files: Vec<(String, PathBuf)>,
 }
 
-/// Ours, in and out of bypass.
+/// The bypass state that our scheduler is measured in.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Bypass {
     /// no bypass
     Defaults,
-    /// the kernel's bypass as it comes
+    /// kernel bypass with the kernel's default balancing interval
     Kernel,
-    /// the kernel's bypass with the balancing interval that `load` sets
+    /// kernel bypass with the balancing interval that `load` sets
     KernelOurs,
-    /// our own bypass, of an override
+    /// soft bypass of an override
     Soft,
 }
 
 impl Bypass {
-    /// As the command line and the tables have it.
+    /// Name on the command line and in the tables.
     pub fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or(String::new(), |value| value.get_name().into())
     }
 
-    /// The mode of this name.
+    /// The mode with this name.
     pub fn find(name: &str) -> Option<Self> {
         Self::from_str(name, false).ok()
     }
 }
 
-/// What the columns of a row's table are.
+/// The table that a row is part of, by its columns.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Table {
-    /// Ours and others.
+    /// Our scheduler and others.
     Schedulers,
-    /// [`Bypass`]es of ours.
+    /// Our scheduler in each [`Bypass`] mode.
     Bypass,
 }
 
 /// Which of two values is the better one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Better {
-    /// Costs and waits.
+    /// Costs and delays.
     Less,
-    /// Fairness and use.
+    /// Fairness and utilization.
     More,
 }
 
-/// What ours is to reach.
+/// The target for our scheduler.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
-    /// Nothing in figures.
+    /// No figure.
     Open,
     /// This ratio to [`EEVDF`]'s value.
     Ratio(f64),
@@ -123,24 +122,24 @@ pub enum Target {
     OfSimple(f64),
 }
 
-/// One value of the table.
+/// A row of a table.
 #[derive(Debug)]
 pub struct Row {
     /// Name in reports, options and tables.
     pub name: &'static str,
-    /// The workload that yields it.
+    /// The workload that measures it.
     pub workload: &'static str,
-    /// Where it is shown.
+    /// The table that shows it.
     pub table: Table,
     /// Unit of the value, empty for shares.
     pub unit: &'static str,
-    /// Which way is better.
+    /// Which direction is better.
     pub better: Better,
-    /// Whether it is the ratio to [`EEVDF`] that counts, or the value.
+    /// Whether the table shows the ratio to [`EEVDF`] rather than the value.
     pub is_ratio: bool,
-    /// What ours is to reach.
+    /// The target for our scheduler.
     pub target: Target,
-    /// What it is, for people.
+    /// Description.
     pub what: &'static str,
 }
 
@@ -170,13 +169,13 @@ const fn share(name: &'static str, better: Better, target: Target, what: &'stati
     }
 }
 
-/// A value that comes with another one's workload.
+/// A row measured by another row's workload.
 const fn with(workload: &'static str, row: Row) -> Row {
     Row { workload, ..row }
 }
 
 impl Row {
-    /// Whether the target is meant for this column.
+    /// Whether the target applies to this column.
     pub fn is_for(&self, column: &str) -> bool {
         self.table == Table::Bypass || variant(column).is_some()
     }
@@ -185,13 +184,13 @@ impl Row {
 use Better::{Less, More};
 use Target::{OfSimple, Open, Ratio, Value};
 
-/// The table of schedulers, in its order.
+/// The table of schedulers, in order.
 const SCHEDULER_ROWS: &[Row] = &[
     cost(
         "ping_pong",
         "ns",
         Ratio(1.02),
-        "a round trip between two processes over two pipes",
+        "round trip between two processes over two pipes",
     ),
     with(
         "ping_pong",
@@ -201,21 +200,16 @@ const SCHEDULER_ROWS: &[Row] = &[
                 "ping_pong_switches",
                 "switches",
                 Open,
-                "context switches in one such round trip",
+                "context switches per round trip of ping_pong",
             )
         },
     ),
-    cost(
-        "ping_pong_4",
-        "ns",
-        Open,
-        "the same, of 4 such pairs at once",
-    ),
+    cost("ping_pong_4", "ns", Open, "ping_pong with 4 pairs at once"),
     cost(
         "pipeline",
         "us",
         Open,
-        "lateness of one that is woken by a process which goes on computing, median",
+        "wakeup latency of a consumer whose producer keeps computing, median",
     ),
     with(
         "pipeline",
@@ -223,7 +217,7 @@ const SCHEDULER_ROWS: &[Row] = &[
             "pipeline_delay",
             "us",
             Open,
-            "how long its items wait for it, mean",
+            "how long items wait for that consumer, mean",
         ),
     ),
     with(
@@ -232,7 +226,7 @@ const SCHEDULER_ROWS: &[Row] = &[
             "pipeline_stacked",
             Less,
             Open,
-            "its wakeups on the waker's CPU, while others are idle",
+            "that consumer's wakeups on the waker's CPU while others are idle",
         ),
     ),
     cost(
@@ -245,41 +239,36 @@ const SCHEDULER_ROWS: &[Row] = &[
         "hackbench",
         "ms",
         OfSimple(1.0),
-        "more and larger groups, over pipes",
+        "more and larger groups than messaging, over pipes",
     ),
     cost(
         "switch_storm",
         "ms",
         Ratio(1.3),
-        "pairs, writer and reader of a pipe that holds one message",
+        "pairs of writer and reader of a pipe that holds one message",
     ),
     cost(
         "yield_storm",
         "ms",
         Open,
-        "two processes a CPU that only yield",
+        "two processes per CPU that only yield",
     ),
     cost(
         "fan_out",
         "ns",
         Ratio(1.0),
-        "one process wakes 16 and waits for the answers",
+        "one process wakes 16 and waits for their replies",
     ),
-    cost("fan_out_4", "ns", Open, "the same with 4"),
-    cost("fan_out_32", "ns", Open, "the same with 32"),
+    cost("fan_out_4", "ns", Open, "fan_out with 4"),
+    cost("fan_out_32", "ns", Open, "fan_out with 32"),
     cost("spawn", "ns", Ratio(0.98), "fork, exit, wait"),
     cost("exec", "ns", Open, "fork, exec, exit, wait"),
-    cost(
-        "make_like",
-        "ms",
-        Open,
-        "short jobs, two at a time for each CPU",
-    ),
+    cost("make_like", "ms", Open, "short jobs, two at a time per CPU"),
     cost(
         "wakeup_p99",
         "us",
         Ratio(0.4),
-        "lateness of sleepers beside two hogs a CPU, 99th percentile",
+        "wakeup latency of sleepers beside two hogs per CPU, 99th percentile",
     ),
     with(
         "wakeup_p99",
@@ -291,14 +280,14 @@ const SCHEDULER_ROWS: &[Row] = &[
             "hogs_fair",
             More,
             Value(0.95),
-            "least to greatest CPU time of those hogs",
+            "min/max CPU time of those hogs",
         ),
     ),
     share(
         "pinned_use",
         More,
         Value(0.99),
-        "use of the CPUs by a pinned hog on each and 6 free ones for 8 CPUs",
+        "CPU utilization by a pinned hog on each CPU and 6 free ones per 8 CPUs",
     ),
     with(
         "pinned_use",
@@ -306,7 +295,7 @@ const SCHEDULER_ROWS: &[Row] = &[
             "pinned_fair",
             More,
             Value(0.95),
-            "least to greatest CPU time of the pinned hogs",
+            "min/max CPU time of the pinned hogs",
         ),
     ),
     with(
@@ -315,36 +304,36 @@ const SCHEDULER_ROWS: &[Row] = &[
             "pinned_error",
             Less,
             Open,
-            "distance of the pinned hogs' mean CPU time from a fair share",
+            "relative deviation of the pinned hogs' mean CPU time from a fair share",
         ),
     ),
     share(
         "odd_fair",
         More,
         Value(0.97),
-        "least to greatest CPU time of 12 hogs on 8 CPUs",
+        "min/max CPU time of 12 hogs on 8 CPUs",
     ),
     with(
         "odd_fair",
-        share("odd_use", More, Open, "use of the CPUs by those hogs"),
+        share("odd_use", More, Open, "CPU utilization by those hogs"),
     ),
     share(
         "nice_error",
         Less,
         Open,
-        "greatest distance of a nice level's CPU time from its share",
+        "greatest relative deviation of a nice level's CPU time from its share",
     ),
     share(
         "group_error",
         Less,
         Open,
-        "greatest distance of a cgroup's CPU time from its cpu.weight's share",
+        "greatest relative deviation of a cgroup's CPU time from its cpu.weight's share",
     ),
     share(
         "llc_leave",
         Less,
         Open,
-        "wakeups that leave an LLC which has idle CPUs but no idle core",
+        "wakeups that leave an LLC with idle CPUs but no idle core",
     ),
     share(
         "smt_busy_core",
@@ -367,7 +356,7 @@ const SCHEDULER_ROWS: &[Row] = &[
             "verified_insns",
             "insns",
             Value(5000.0),
-            "instructions that the verifier went through",
+            "instructions that the verifier processed",
         )
     },
     with(
@@ -393,7 +382,7 @@ const fn bypass(workload: &'static str, row: Row) -> Row {
     }
 }
 
-/// What is measured of a load that begins on CPU 0.
+/// The rows of a load that starts on CPU 0.
 macro_rules! skewed {
     ($name:literal, $tasks_a_cpu:expr, $what:literal) => {
         [
@@ -403,7 +392,7 @@ macro_rules! skewed {
                     concat!($name, "_idle"),
                     Less,
                     Value(0.01),
-                    concat!("idle share of all CPUs; ", $what),
+                    concat!("idle fraction of all CPUs; ", $what),
                 ),
             ),
             bypass(
@@ -421,7 +410,7 @@ macro_rules! skewed {
                     concat!($name, "_max_min"),
                     Less,
                     Value(1.3),
-                    "the same: greatest to least CPU time of tasks with equal weight and CPUs",
+                    "the same: max/min CPU time of tasks with equal weight and affinity",
                 ),
             ),
             bypass(
@@ -460,28 +449,28 @@ const WEIGHT_ROW: Row = bypass(
         "bypass_nice_error",
         Less,
         Open,
-        "distance of the ratio of CPU times, nice 0 to 5, from that of the weights, 3.06",
+        "relative deviation of nice 0's CPU time to nice 5's from the ratio of weights, 3.06",
     ),
 );
 
-/// All rows: those of schedulers, then those of bypass, each in its table's order.
+/// All rows in the order of the tables: schedulers, then bypass modes.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     let bypass = SKEWED_ROWS.as_flattened().iter().chain([&WEIGHT_ROW]);
     SCHEDULER_ROWS.iter().chain(bypass)
 }
 
-/// The row of this name.
+/// The row with this name.
 pub fn row(name: &str) -> Option<&'static Row> {
     rows().find(|row| row.name == name)
 }
 
-/// The table that a workload is for.
+/// The table that a workload's rows are in.
 pub fn table(workload: &str) -> Option<Table> {
     let row = rows().find(|row| row.workload == workload);
     row.map(|row| row.table)
 }
 
-/// The workloads, in the tables' order.
+/// The workloads, in the order of the tables.
 pub fn workloads() -> Vec<&'static str> {
     let mut names = Vec::new();
     for row in rows() {
@@ -492,8 +481,8 @@ pub fn workloads() -> Vec<&'static str> {
     names
 }
 
-/// Splits a list of schedulers. Commas are in variants too: a piece that could
-/// not be a name, `KEY=VALUE`, belongs to the name before it.
+/// Splits a list of schedulers. Variants contain commas, too: a piece `KEY=VALUE` belongs to
+/// the name before it.
 pub fn split_schedulers(list: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for piece in list.split(',').filter(|piece| !piece.is_empty()) {
@@ -508,7 +497,7 @@ pub fn split_schedulers(list: &str) -> Vec<String> {
     names
 }
 
-/// A variant of ours, taken apart.
+/// A parsed variant of [`PRELOAD`].
 #[derive(Debug, PartialEq)]
 pub struct Variant<'a> {
     /// `@FILE`
@@ -517,7 +506,7 @@ pub struct Variant<'a> {
     pub set: Vec<&'a str>,
 }
 
-/// `None` if this name is not one of ours.
+/// `None` for any scheduler but [`PRELOAD`].
 pub fn variant(name: &str) -> Option<Variant<'_>> {
     let rest = name.strip_prefix(PRELOAD)?;
     if !matches!(rest.chars().next(), None | Some('@' | ':')) {

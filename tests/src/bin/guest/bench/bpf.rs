@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the kernel knows about the scheduler's BPF programs.
+//! The kernel's statistics of the scheduler's BPF programs.
 
 use libbpf_rs::ProgramType;
 use libbpf_rs::btf::types::Func;
 use libbpf_rs::btf::{Btf, TypeId};
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions, ProgramInfo};
 
-/// Of `struct sched_ext_ops`; what else there is keeps its own name.
+/// Members of `struct sched_ext_ops`; other programs keep their own names.
 const CALLBACKS: &[&str] = &[
     "select_cpu",
     "enqueue",
@@ -43,7 +43,7 @@ const CALLBACKS: &[&str] = &[
     "exit",
 ];
 
-/// One program of the scheduler's.
+/// A BPF program of the scheduler.
 #[derive(Clone)]
 pub struct Program {
     pub callback: String,
@@ -53,7 +53,7 @@ pub struct Program {
     pub runs: u64,
 }
 
-/// All that are loaded: there is one scheduler at a time.
+/// All loaded struct_ops programs; there is only one scheduler at a time.
 pub fn programs() -> Vec<Program> {
     let options = ProgInfoQueryOptions::default().include_func_info(true);
     ProgInfoIter::with_query_opts(options)
@@ -68,7 +68,7 @@ pub fn programs() -> Vec<Program> {
         .collect()
 }
 
-/// The name in the BTF: the other one is cut off after 15 bytes.
+/// The name in BTF; that in the program info is truncated to 15 bytes.
 fn full_name(info: &ProgramInfo) -> String {
     let from_btf = || {
         let btf = Btf::from_prog_id(info.id).ok()?;
@@ -79,7 +79,7 @@ fn full_name(info: &ProgramInfo) -> String {
     from_btf().unwrap_or_else(|| info.name.display().to_string())
 }
 
-/// `select_cpu` of `preload_select_cpu`.
+/// `preload_select_cpu` becomes `select_cpu`.
 fn callback(name: &str) -> String {
     let fits = |callback: &&&str| {
         name.strip_suffix(**callback)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The modes of bypass: what each needs loaded, how it begins and how it ends.
+//! The bypass modes: how each is loaded, started and ended.
 
 use std::fs::{self, File};
 
@@ -12,7 +12,7 @@ use crate::sys::{BYPASS_LB_INTERVAL, HIBERNATION, SCX_PRELOAD, run_ok};
 
 const STOCK_INTERVAL: &str = "500000";
 
-/// Soft bypass is for objects with an override.
+/// Soft bypass needs an object with an override.
 const OVERRIDE: &str = "stay_on_core";
 
 /// Arguments of `scx_preload load`.
@@ -24,20 +24,19 @@ pub fn load_args(mode: Bypass) -> Result<Vec<String>> {
     Ok(vec!["--object".into(), LINKED.into()])
 }
 
-/// To be called when the scheduler is loaded, as that sets it to ours.
+/// To be called after the load, which sets our interval.
 pub fn set_interval(mode: Bypass) -> Result<()> {
     match mode {
-        Bypass::Kernel => {
-            fs::write(BYPASS_LB_INTERVAL, STOCK_INTERVAL).context("cannot set the interval")
-        }
+        Bypass::Kernel => fs::write(BYPASS_LB_INTERVAL, STOCK_INTERVAL)
+            .context("cannot set the kernel bypass interval"),
         _ => Ok(()),
     }
 }
 
-/// A mode that has begun.
+/// An active mode.
 pub enum Begun {
     Nothing,
-    /// Open as long as it lasts.
+    /// Lasts until the file is closed.
     Kernel(File),
     Soft,
 }
@@ -48,8 +47,9 @@ impl Begun {
             Bypass::Defaults => Ok(Begun::Nothing),
             Bypass::Kernel | Bypass::KernelOurs => {
                 let before = kernel_bypasses();
-                let file = File::open(HIBERNATION).with_context(|| format!("no {HIBERNATION}"))?;
-                ensure!(kernel_bypasses() > before, "the kernel does not bypass");
+                let file = File::open(HIBERNATION)
+                    .with_context(|| format!("cannot open {HIBERNATION}"))?;
+                ensure!(kernel_bypasses() > before, "kernel bypass did not start");
                 Ok(Begun::Kernel(file))
             }
             Bypass::Soft => {
@@ -71,7 +71,7 @@ impl Begun {
     }
 }
 
-/// How often the kernel has bypassed this scheduler.
+/// How many times the kernel has bypassed this scheduler.
 fn kernel_bypasses() -> f64 {
     let events = events().into_iter();
     let mut counts = events.filter(|(name, _)| name == "event/SCX_EV_BYPASS_ACTIVATE");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Compares schedulers: all of them in one boot, taking turns.
+//! Compares schedulers, which take turns in one boot.
 
 mod bpf;
 mod bypass;
@@ -27,25 +27,25 @@ use scheduler::{Running, Scheduler};
 pub use workloads::run_helper;
 use workloads::skew;
 
-/// Guest time: with virtual time a window costs what it is worth, and a
-/// scheduler that lets a row starve is to be told from one that is slow.
+/// In guest time, which does not depend on the host's load: long enough to tell a slow
+/// scheduler from one that lets a row starve.
 const LIMIT_S: u32 = 120;
 
-/// Some seconds after the boot the kernel changes to a better clock, and with it
-/// to ticks that stop: until then a ping-pong takes eight times as long.
+/// A few seconds after boot the kernel switches to a better clocksource and then to tickless
+/// idle; until then ping_pong takes eight times as long.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Where a workload leaves its values.
+/// File for the values of a workload.
 const VALUES: &str = "/run/scx_bench.values";
 
-/// Enough to have everything in memory that a workload touches.
+/// Enough to fault in everything that a workload touches.
 const WARM_UP: f64 = 0.02;
 
-/// A name and a value, as workloads yield them.
+/// Names and values that a workload returns.
 pub type Values = Vec<(String, f64)>;
 
-/// In the child: runs one workload, in one column of its table, and leaves its
-/// values for the parent.
+/// In the child: runs one workload for one column of its table and writes the values to a file
+/// for the parent.
 pub fn run_here(workload: &str, scale: &str, column: &str) -> Result<()> {
     alarm::set(LIMIT_S);
     let scale = scale.parse()?;
@@ -53,10 +53,10 @@ pub fn run_here(workload: &str, scale: &str, column: &str) -> Result<()> {
         Some(load) => skew::run(load, Bypass::find(column), scale)?,
         None => workloads::find(workload)?(scale)?,
     };
-    fs::write(VALUES, serde_json::to_string(&values)?).context("cannot leave the values")
+    fs::write(VALUES, serde_json::to_string(&values)?).context("cannot write the values")
 }
 
-/// What the kernel command line asks for.
+/// What the kernel command line requests.
 struct Plan {
     schedulers: Vec<Scheduler>,
     workloads: Vec<String>,
@@ -67,7 +67,9 @@ struct Plan {
 impl Plan {
     fn read() -> Result<Self> {
         let peers = peers()?;
-        let need = |name: &str| word(name)?.with_context(|| format!("no {name}="));
+        let need = |name: &str| {
+            word(name)?.with_context(|| format!("no {name}= on the kernel command line"))
+        };
         let names = split_schedulers(&need(words::SCHEDULERS)?);
         let schedulers = names.iter().map(|name| Scheduler::find(name, &peers));
         let modes = need(words::MODES)?;
@@ -81,7 +83,7 @@ impl Plan {
         })
     }
 
-    /// The workloads of the table that has it as a column.
+    /// The workloads of the table that this scheduler is a column of.
     fn workloads(&self, of: &Scheduler) -> impl Iterator<Item = &String> {
         let its = of.bypass.map_or(Table::Schedulers, |_| Table::Bypass);
         let workloads = self.workloads.iter();
@@ -106,7 +108,7 @@ pub fn compare(port: &mut Port) -> Result<()> {
     for repetition in 0..plan.repetitions {
         bench.repetition = repetition;
         let mut order: Vec<_> = plan.schedulers.iter().collect();
-        // Nobody is always the first, and everybody follows everybody else.
+        // None is always the first.
         let count = order.len().max(1);
         order.rotate_left(repetition as usize % count);
         for scheduler in order {
@@ -139,15 +141,15 @@ impl Bench<'_> {
         for (name, value) in running.counters() {
             self.sample(&name, value)?;
         }
-        // The next one's turn cannot begin beside this one.
+        // An error here ends the benchmark, as the next scheduler could not start.
         running.stop()
     }
 
-    /// Runs something with its begin and its end reported; `None` if it failed.
+    /// Runs `work` and reports its start and result; `None` if it failed.
     fn step<T>(&mut self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
         let name = format!("{}/{}/{what}", self.repetition, self.scheduler);
         self.port.send(&Report::Start { name: name.clone() })?;
-        // The port's interrupts would be part of what is measured.
+        // The port's interrupts would disturb the measurement.
         self.port.drain()?;
         let start = Instant::now();
         let result = work();
@@ -170,7 +172,7 @@ impl Bench<'_> {
     }
 }
 
-/// One workload under a scheduler that was there the whole time.
+/// Runs one workload and checks that the scheduler stayed enabled throughout.
 fn row(running: &mut Running, workload: &str, scale: f64, column: &str) -> Result<Values> {
     running.check().context("before the row")?;
     let switches = context_switches()?;
@@ -181,8 +183,7 @@ fn row(running: &mut Running, workload: &str, scale: f64, column: &str) -> Resul
     Ok(values)
 }
 
-/// Runs a workload in a session of its own: whatever becomes of it, nothing of
-/// it is left.
+/// Runs a workload in a session of its own, so that none of its processes survive it.
 fn apart(workload: &str, scale: f64, column: &str) -> Result<Values> {
     let _ = fs::remove_file(VALUES);
     let ended = runner::in_session(&["--workload", workload, &scale.to_string(), column])?;
@@ -193,15 +194,15 @@ fn apart(workload: &str, scale: f64, column: &str) -> Result<Values> {
     Ok(serde_json::from_str(&read(VALUES)?)?)
 }
 
-/// Not all that runs, as the tests do it: the scheduler is to stay.
+/// Kills one process group, not everything as the tests do: the scheduler's daemon must stay.
 fn end_group(leader: Pid) {
     let group = Pid::from_raw(-leader.as_raw());
-    // ESRCH: nothing is left, the normal case.
+    // Normally ESRCH, as nothing is left.
     let _ = kill(group, Signal::SIGKILL);
     while waitpid(group, None).is_ok() {}
 }
 
-/// Of the whole machine, so far.
+/// Of the whole system since boot.
 fn context_switches() -> Result<u64> {
     let stat = read("/proc/stat")?;
     let line = stat.lines().find_map(|l| l.strip_prefix("ctxt "));

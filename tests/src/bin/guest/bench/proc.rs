@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Processes that work for a workload.
+//! Worker processes of a workload.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 
-/// A child that does one thing and ends.
+/// A child process that runs one function and exits.
 pub struct Worker(Pid);
 
 impl Worker {
     pub fn start(body: impl FnOnce() -> Result<()>) -> Result<Self> {
-        // SAFETY: a workload has one thread, so the child may go on like the parent.
+        // SAFETY: a workload has one thread, so the child may run any code.
         match unsafe { fork() }.context("cannot fork")? {
             ForkResult::Parent { child } => Ok(Self(child)),
             ForkResult::Child => {
@@ -27,24 +27,24 @@ impl Worker {
         }
     }
 
-    /// Waits for its end; fails if it has failed.
+    /// Waits until it exits; fails if it failed.
     pub fn finish(self) -> Result<()> {
         let status = waitpid(self.0, None).context("cannot wait for a worker")?;
         ensure!(
             matches!(status, WaitStatus::Exited(_, 0)),
-            "a worker ended: {status:?}"
+            "a worker failed: {status:?}"
         );
         Ok(())
     }
 }
 
-/// Ends a child without what its parent has to do at its own end.
+/// Exits without running the parent's exit handlers.
 pub fn exit(code: i32) -> ! {
-    // SAFETY: it does not return, and touches no memory of ours.
+    // SAFETY: it does not return, and accesses no memory.
     unsafe { libc::_exit(code) }
 }
 
-/// Workers that start at once, against the clock.
+/// Workers that start together and are timed.
 pub struct Race {
     ready: (PipeReader, PipeWriter),
     go: (PipeReader, PipeWriter),
@@ -70,7 +70,7 @@ impl Race {
         Ok(())
     }
 
-    /// From the start until the last one has ended.
+    /// Time from the start until the last worker has exited.
     pub fn run(self) -> Result<Duration> {
         let mut bytes = vec![0; self.workers.len()];
         (&self.ready.0).read_exact(&mut bytes)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Schedulers to compare: starts them, watches them, ends them.
+//! Starts, monitors and stops the schedulers to compare.
 
 use std::fs;
 use std::process::Command;
@@ -14,13 +14,13 @@ use crate::sys::{SCX_PRELOAD, enable_seq, poll, read, run_ok, scx_ops, scx_state
 use super::bpf::programs;
 use super::{Values, bypass};
 
-/// For what the kernel does after the system call.
+/// For what the kernel does after the system call returns.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How to start a scheduler.
 pub struct Scheduler {
     pub name: String,
-    /// What it is to be measured in, where that is the question.
+    /// The mode to measure it in, if it is a column of the bypass table.
     pub bypass: Option<Bypass>,
     how: How,
 }
@@ -29,7 +29,7 @@ enum How {
     Eevdf,
     /// Arguments of `scx_preload load`.
     Preload(Vec<String>),
-    /// Its command.
+    /// Command line.
     Other(Vec<String>),
 }
 
@@ -48,7 +48,7 @@ impl Scheduler {
             How::Preload(args)
         } else {
             let peer = peers.iter().find(|peer| peer.name == name);
-            let peer = peer.with_context(|| format!("no scheduler is called {name:?}"))?;
+            let peer = peer.with_context(|| format!("unknown scheduler {name:?}"))?;
             How::Other(peer.command.clone())
         };
         Ok(Scheduler {
@@ -58,9 +58,9 @@ impl Scheduler {
         })
     }
 
-    /// Ours, for a mode of bypass.
+    /// Our scheduler, for a bypass mode.
     pub fn in_mode(name: &str) -> Result<Self> {
-        let mode = Bypass::find(name).with_context(|| format!("no mode is called {name:?}"))?;
+        let mode = Bypass::find(name).with_context(|| format!("unknown bypass mode {name:?}"))?;
         Ok(Scheduler {
             name: name.into(),
             bypass: Some(mode),
@@ -69,10 +69,10 @@ impl Scheduler {
     }
 
     pub fn start(&self) -> Result<Running> {
-        ensure!(scx_state()? == "disabled", "something else is loaded");
-        // The kernel takes its time, and they would be counted as this one's.
+        ensure!(scx_state()? == "disabled", "another scheduler is enabled");
+        // The kernel frees programs asynchronously; they would be counted for this scheduler.
         wait_for(LIMIT, || {
-            ensure!(programs().is_empty(), "programs of another one are left");
+            ensure!(programs().is_empty(), "another scheduler's programs remain");
             Ok(())
         })?;
         let before = enable_seq()?;
@@ -100,14 +100,14 @@ impl Scheduler {
             ops,
             load: Duration::ZERO,
         };
-        // The kernel counts after it has set the state.
+        // The kernel increments enable_seq after it has set the state.
         poll(LIMIT, Duration::from_millis(1), || running.check())?;
         running.load = start.elapsed();
         if let Some(mut loader) = loader {
             let status = loader.wait()?;
             ensure!(
                 status.success(),
-                "scx_preload load ended: {status}; see the console log"
+                "scx_preload load failed: {status}; see the console log"
             );
         }
         if let Some(mode) = self.bypass {
@@ -124,18 +124,18 @@ enum Stop {
     Interrupt(Other),
 }
 
-/// A scheduler at work, or none where EEVDF is.
+/// A running scheduler; for EEVDF, no sched_ext scheduler.
 pub struct Running {
     stop: Stop,
-    /// What its name in the kernel starts with: names carry versions.
+    /// Prefix of its ops name; names include versions.
     ops: Option<String>,
-    /// Tells one that came back from one that never went.
+    /// enable_seq, which shows whether it was reattached meanwhile.
     seq: u64,
     load: Duration,
 }
 
 impl Running {
-    /// Fails if the scheduler is not there or was away.
+    /// Fails if the scheduler is detached, or was meanwhile.
     pub fn check(&self) -> Result<()> {
         let state = scx_state()?;
         let due = match self.ops {
@@ -144,11 +144,11 @@ impl Running {
         };
         ensure!(
             state == due,
-            "the scheduler is gone: the state is {state}, not {due}"
+            "the scheduler changed: the state is {state}, not {due}"
         );
         ensure!(
             enable_seq()? == self.seq,
-            "the scheduler was away meanwhile"
+            "the scheduler was detached meanwhile"
         );
         if let Some(ops) = &self.ops {
             let name = scx_ops().unwrap_or_default();
@@ -157,7 +157,7 @@ impl Running {
         Ok(())
     }
 
-    /// What the start took, what the kernel and the daemon's use of the machine say at the end.
+    /// Load time, the kernel's event counters, and CPU time and memory of the daemon.
     pub fn counters(&self) -> Values {
         let mut values = events();
         if !matches!(self.stop, Stop::Nothing) {
@@ -173,9 +173,9 @@ impl Running {
     pub fn stop(self) -> Result<()> {
         match self.stop {
             Stop::Nothing => return Ok(()),
-            // Fails if it is gone already, which its rows have said.
+            // Fails if it was ejected, which its rows have reported.
             Stop::Unload => drop(run_ok(SCX_PRELOAD, &["unload"])),
-            // Whatever is wrong, now it is gone.
+            // On an error, too, the process has been killed.
             Stop::Interrupt(other) => {
                 if let Err(e) = other.stop() {
                     println!("{}: {e:#}", self.ops.unwrap_or_default());
@@ -186,7 +186,7 @@ impl Running {
     }
 }
 
-/// The kernel's event counters of the scheduler that is attached.
+/// The kernel's event counters of the attached scheduler.
 pub fn events() -> Values {
     let text = read("/sys/kernel/sched_ext/root/events").unwrap_or_default();
     let parse = |line: &str| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Whether two runs agree.
+//! Compares two runs.
 
 use std::fs;
 use std::path::Path;
@@ -9,10 +9,10 @@ use scx_preload_tests::bench::Row;
 
 use super::results::{Boot, Results};
 
-/// Rows without a spread, such as instruction counts, may still differ by it.
+/// Least spread assumed: rows without any, such as instruction counts, may differ by this.
 const FLOOR: f64 = 0.005;
 
-/// Prints each row whose figures are further apart than their spreads.
+/// Prints each row that differs by more than its spread.
 pub fn diff(before: &Path, after: &Path) -> Result<()> {
     let (before, after) = (read(before)?, read(after)?);
     let (mut same, mut different) = (0, 0);
@@ -45,21 +45,21 @@ pub fn diff(before: &Path, after: &Path) -> Result<()> {
             }
         }
     }
-    println!("{same} agree within their spreads, {different} do not");
+    println!("{same} agree within their spread, {different} do not");
     Ok(())
 }
 
 fn read(path: &Path) -> Result<Results> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is not of `bench`", path.display()))
+    serde_json::from_str(&text).with_context(|| format!("{} is not from `bench`", path.display()))
 }
 
-/// One figure in both runs: a ratio where the row is one.
+/// A figure of both runs: a ratio or a value, as in the table.
 struct Change {
     old: f64,
     new: f64,
-    /// What is to be expected of it, from the spreads of all that it is made of.
+    /// Expected variation, from the spreads of the values that it is computed from.
     spread: f64,
 }
 
@@ -85,7 +85,7 @@ impl Change {
     }
 }
 
-/// The figure of the table and its spread.
+/// The figure in the table and its spread.
 fn figure(boot: &Boot, row: &Row, scheduler: &str) -> Option<(f64, f64)> {
     let summary = boot.summary(row.name, scheduler)?;
     if !row.is_ratio {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The machines to compare on.
+//! The machines of the benchmark.
 
 use clap::ValueEnum;
 
@@ -9,13 +9,13 @@ use crate::suites::{Boot, Vm, Which, tiny};
 /// A machine by its name.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Machine {
-    /// 8 CPUs: 2 LLCs of 2 cores of 2 threads
+    /// 8 CPUs: 2 LLCs with 2 cores of 2 threads each
     Smt,
-    /// 8 CPUs: one LLC, no threads
+    /// 8 CPUs: 1 LLC, no SMT
     Flat,
-    /// as smt, each LLC a NUMA node
+    /// like smt, with each LLC a NUMA node
     Numa,
-    /// 64 CPUs: 4 LLCs of 8 cores of 2 threads
+    /// 64 CPUs: 4 LLCs with 8 cores of 2 threads each
     Large,
 }
 

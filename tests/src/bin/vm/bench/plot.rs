@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The results as a picture: a dot for each row and scheduler, a line for its
-//! spread, a tick for the target.
+//! Plots the results as SVG: a dot for each row and scheduler, a line for its spread, a tick
+//! for the target.
 
 use std::fmt::{Display, Write};
 
@@ -13,16 +13,16 @@ const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 190.0;
 const RIGHT: f64 = 970.0;
 const FONT: f64 = 13.0;
-/// Of the font, on average.
+/// Average width of a character.
 const CHAR: f64 = 7.2;
-/// Ends of a logarithmic axis: one value far off would leave no room for others.
+/// Limits of a logarithmic axis, so that an outlier does not squeeze the other values.
 const MIN: f64 = 0.1;
 const MAX: f64 = 10.0;
-/// Between two schedulers' dots of a row, which may have figures beside them.
+/// Distance between the dots of a row, which may have figures beside them.
 const STEP: f64 = 11.0;
 const SMALL: f64 = 10.0;
 
-/// Told apart by people who do not see all colours, too (after Okabe and Ito).
+/// Distinguishable with color blindness (after Okabe and Ito).
 const COLOURS: &[&str] = &[
     "#999999", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000",
     "#8c510a", "#5e3c99",
@@ -53,12 +53,12 @@ pub fn svg(results: &Results) -> String {
     page.finish()
 }
 
-/// Rows with an axis in common.
+/// Rows that share an axis.
 struct Panel {
     title: &'static str,
     log: bool,
     has: fn(&Row) -> bool,
-    /// What is shown instead of the value 1.
+    /// The value that is plotted as 1.
     unit: fn(&Boot, &Row) -> Option<f64>,
 }
 
@@ -101,7 +101,7 @@ struct Dot {
     spread: f64,
 }
 
-/// From values to places.
+/// Maps values to x coordinates.
 struct Axis {
     log: bool,
     from: f64,
@@ -129,7 +129,7 @@ impl Axis {
         }
     }
 
-    /// What is beyond an end is put there.
+    /// Values beyond a limit are plotted at the limit.
     fn x(&self, value: f64) -> f64 {
         let part = if self.log {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
@@ -156,11 +156,11 @@ impl Axis {
     }
 }
 
-/// The picture so far.
+/// The SVG being written.
 struct Page<'a> {
     schedulers: &'a [String],
     body: String,
-    /// Where the next thing goes.
+    /// Position of the next element.
     y: f64,
 }
 
@@ -191,7 +191,7 @@ impl Page<'_> {
         for (row, dots, limit) in &rows {
             self.row(row, dots, *limit, &axis);
         }
-        // The lines go under the dots.
+        // The grid goes under the dots.
         let dots = std::mem::replace(&mut self.body, body);
         self.grid(&axis, top);
         self.body.push_str(&dots);
@@ -249,9 +249,9 @@ impl Page<'_> {
         }
     }
 
-    /// Says how much it is, where a dot cannot show it.
+    /// Prints the value of a dot that is beyond a limit of the axis.
     fn far(&mut self, value: f64, y: f64, axis: &Axis) {
-        /// A dot is as wide as that.
+        /// Width of a dot.
         const NEAR: f64 = 1.01;
         let (anchor, off) = match value {
             v if v > axis.to * NEAR => ("end", -8.0),
@@ -276,7 +276,7 @@ impl Page<'_> {
                 ("#e8e8e8", 1.0)
             };
             self.line(x, top, x, bottom, colour, width);
-            // Labels that would touch are left out.
+            // Skip labels that would touch.
             if x - last > 40.0 || is_one {
                 self.text(x, 11.0, "middle", "normal", &short(tick));
                 last = x;
@@ -340,7 +340,7 @@ impl Page<'_> {
     }
 }
 
-/// Three digits behind the point at most.
+/// At most three decimals.
 fn short(value: f64) -> String {
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').into()
@@ -367,7 +367,7 @@ mod tests {
         let mut results = example();
         results.commit = "a<b".into();
         let svg = svg(&results);
-        // In the legend, and of the rows ping_pong, odd_fair and bpf_ms_5000.
+        // The legend, and the rows ping_pong, odd_fair and bpf_ms_5000.
         assert_eq!(svg.matches("<circle").count(), 2 + 2 + 1 + 1);
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
         assert!(svg.contains("a&lt;b") && !svg.contains("a<b"));

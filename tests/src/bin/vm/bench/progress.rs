@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is going on, on the terminal: one line that changes, or where that
-//! cannot be, a line for each scheduler and repetition.
+//! Progress output: a single line that is updated on a terminal, otherwise a line per
+//! scheduler and repetition.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write, stdout};
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 pub struct Progress {
     begin: Instant,
-    /// What is running, and since when.
+    /// The current step and when it started.
     current: (String, Instant),
-    /// The workloads, and how often each is due, warm-up aside.
+    /// The workloads and how many times each is to be run, without the warm-up.
     due: Vec<(&'static str, usize)>,
-    /// Time for each workload so far, and how often it has run.
+    /// Total time of each workload so far, and how many times it has run.
     spent: HashMap<String, (Duration, usize)>,
     last_turn: String,
     terminal: bool,
@@ -30,12 +30,12 @@ impl Progress {
         }
     }
 
-    /// What is running.
+    /// The current step.
     pub fn current(&self) -> &str {
         &self.current.0
     }
 
-    /// REPETITION/SCHEDULER/WORKLOAD begins.
+    /// Starts REPETITION/SCHEDULER/WORKLOAD.
     pub fn start(&mut self, name: String) {
         let turn = name.rsplit_once('/').map_or("", |(turn, _)| turn);
         let status = self.status(&name);
@@ -73,7 +73,7 @@ impl Progress {
         spent.1 += 1;
     }
 
-    /// From what each workload has taken so far; `None` until each has run.
+    /// Estimate from the times so far; `None` until each workload has run.
     fn left(&self) -> Option<Duration> {
         let mut left = Duration::ZERO;
         for (workload, due) in &self.due {
@@ -83,13 +83,13 @@ impl Progress {
         Some(left)
     }
 
-    /// Shows a line that stays.
+    /// Prints a permanent line.
     pub fn say(&self, line: &str) {
         self.finish();
         println!("  {line}");
     }
 
-    /// Makes room for other output.
+    /// Clears the status line for other output.
     pub fn finish(&self) {
         if self.terminal {
             print!("\r\x1b[K");

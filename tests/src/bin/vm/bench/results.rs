@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What was measured, and what follows from it.
+//! Samples and their summaries.
 
 use anyhow::Result;
 use scx_preload_tests::bench::{EEVDF, Row, rows};
@@ -19,7 +19,7 @@ pub struct Results {
     pub scale: f64,
     /// In the order of the tables' columns.
     pub schedulers: Vec<String>,
-    /// The same, of bypass.
+    /// Bypass modes, also in order.
     #[serde(default)]
     pub modes: Vec<String>,
     pub boots: Vec<Boot>,
@@ -44,7 +44,7 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// Something that was due and did not happen.
+/// A step that failed.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Failure {
     pub what: String,
@@ -55,7 +55,7 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
     pub median: f64,
-    /// The greatest less the least, of the median.
+    /// (greatest − least) / median.
     pub spread: f64,
     pub count: usize,
 }
@@ -106,17 +106,17 @@ impl Results {
         }
     }
 
-    /// Those of all tables.
+    /// The columns of all tables.
     pub fn columns(&self) -> impl Iterator<Item = &String> {
         self.schedulers.iter().chain(&self.modes)
     }
 
-    /// Whether something is missing that was due.
+    /// Whether any step failed.
     pub fn failed(&self) -> bool {
         self.boots.iter().any(|boot| !boot.failures.is_empty())
     }
 
-    /// Everything, with the summaries that others need not make again.
+    /// All samples with their summaries.
     pub fn json(&self) -> Result<String> {
         let summaries: Vec<_> = self.boots.iter().flat_map(|b| self.lines(b)).collect();
         let mut all = serde_json::to_value(self)?;
@@ -141,7 +141,7 @@ impl Results {
     }
 }
 
-/// A summary with its names.
+/// A summary with its machine, row and scheduler.
 #[derive(Serialize)]
 struct Line<'a> {
     machine: &'a str,
@@ -176,14 +176,14 @@ impl Boot {
         rows().filter(|row| self.samples.iter().any(|s| s.row == row.name))
     }
 
-    /// All names that have values: the tables', then the others.
+    /// All names that have values: rows of the tables, then other counters.
     pub fn names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.rows().map(|row| row.name).collect();
         names.extend(self.others());
         names
     }
 
-    /// Names of counters beside the tables.
+    /// Names of counters that are not rows.
     pub fn others(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.samples.iter().map(|s| s.row.as_str()).collect();
         names.retain(|name| rows().all(|row| row.name != *name));
@@ -224,7 +224,7 @@ pub mod tests {
         }
     }
 
-    /// With a row of bypass, which one of two modes does well.
+    /// With a bypass row in which only one of two modes reaches the target.
     pub fn with_bypass() -> Results {
         let mut results = example();
         for (mode, value) in [("kernel", 0.875), ("soft", 0.0)] {

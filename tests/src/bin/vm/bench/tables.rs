@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The results as tables: aligned for the terminal, and in Markdown.
+//! The results as tables, aligned for the terminal and in Markdown.
 
 use std::fmt::Write;
 
@@ -9,10 +9,10 @@ use super::results::{Boot, Results, Summary};
 use super::verdict::{best_peer, judge, target};
 
 const KEY: &str = "\
-Rows with \"x\" are ratios to EEVDF of the same boot, the others and EEVDF's own are values; in
-parentheses the spread, (greatest − least) / median of the repetitions. ↓ less is better, ↑ more.";
+\"1.02x\" is the ratio to EEVDF in the same boot, other figures are values. In parentheses: the
+spread, (greatest − least) / median of the repetitions. ↓ less is better, ↑ more is better.";
 
-/// A table for people: the header first.
+/// A table of strings, header first.
 struct Grid(Vec<Vec<String>>);
 
 pub fn text(results: &Results, boot: &Boot) -> String {
@@ -52,11 +52,11 @@ pub fn markdown(results: &Results) -> String {
         }
         let problems = problems(boot, "- ");
         if !problems.is_empty() {
-            let _ = write!(out, "\nWhat failed:\n\n{problems}");
+            let _ = write!(out, "\nFailures:\n\n{problems}");
         }
         let _ = write!(
             out,
-            "\n### {}: what the rows are\n\n{}\n### {}: counters\n\n{}",
+            "\n### {}: rows\n\n{}\n### {}: counters\n\n{}",
             boot.machine,
             meanings(boot).markdown(),
             boot.machine,
@@ -134,7 +134,7 @@ fn spread(summary: &Summary) -> String {
     }
 }
 
-/// Three significant digits, or all before the point.
+/// Three significant digits, but all digits of the integer part and at most three decimals.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         v if v >= 100.0 || v == 0.0 => 0,
@@ -146,7 +146,7 @@ pub fn number(value: f64) -> String {
 }
 
 fn meanings(boot: &Boot) -> Grid {
-    let mut grid = Grid(vec![vec!["row".into(), "what it is".into()]]);
+    let mut grid = Grid(vec![vec!["row".into(), "description".into()]]);
     grid.0.extend(
         boot.rows()
             .map(|row| vec![row.name.into(), row.what.into()]),
@@ -154,7 +154,7 @@ fn meanings(boot: &Boot) -> Grid {
     grid
 }
 
-/// Medians of what is beside the table.
+/// Medians of the other counters.
 fn counters(results: &Results, boot: &Boot) -> Grid {
     let mut header = vec!["counter".to_string()];
     header.extend(results.columns().cloned());

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Whether ours is where it should be.
+//! Judges whether our scheduler reaches its targets.
 
 use scx_preload_tests::bench::{Better, EEVDF, Row, SIMPLE, Target};
 
 use super::results::Boot;
 
-/// No row is to be worse than the best peer's by more.
+/// How much worse than the best peer a row may be, relative to it.
 const TOLERANCE: f64 = 0.05;
 
-/// Shares near 0 have no useful ratio.
+/// The same as a difference, as shares near 0 have no useful ratio.
 const SHARE_TOLERANCE: f64 = 0.02;
 
-/// What is to be said of one row of ours.
+/// Verdict on one row of our scheduler.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Verdict {
-    /// As good as it is to be.
+    /// Reaches the target and the best peer.
     Ok,
-    /// Not there.
+    /// Misses one of them.
     Behind,
-    /// There is nothing to compare it with.
+    /// Nothing to compare with.
     Open,
 }
 
@@ -33,7 +33,7 @@ impl Verdict {
     }
 }
 
-/// The target as the tables show it.
+/// The target for the tables.
 pub fn target(row: &Row) -> String {
     let sign = match row.better {
         Better::Less => "≤",
@@ -48,7 +48,7 @@ pub fn target(row: &Row) -> String {
     }
 }
 
-/// Judges one of ours by the target and by the best peer.
+/// Compares a column of our scheduler with the target and the best peer.
 pub fn judge(boot: &Boot, row: &Row, scheduler: &str, all: &[String]) -> Verdict {
     let Some(value) = boot.summary(row.name, scheduler).map(|s| s.median) else {
         return Verdict::Open;
@@ -70,7 +70,7 @@ pub fn judge(boot: &Boot, row: &Row, scheduler: &str, all: &[String]) -> Verdict
     }
 }
 
-/// The best of the others, EEVDF aside, and its value.
+/// The best other sched_ext scheduler and its value.
 pub fn best_peer<'a>(boot: &Boot, row: &Row, all: &'a [String]) -> Option<(&'a str, f64)> {
     let peers = all.iter().filter(|s| *s != EEVDF && !row.is_for(s));
     let values = peers.filter_map(|s| Some((s.as_str(), boot.summary(row.name, s)?.median)));

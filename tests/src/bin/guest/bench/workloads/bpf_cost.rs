@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What a scheduler's BPF programs cost: the verifier once, the CPUs always.
+//! The cost of a scheduler's BPF programs, at run time and in the verifier.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::bench::bpf::{Program, programs};
 const ROUND_TRIPS: usize = 5000;
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// Time in BPF for a fixed number of round trips: the scale is not for it.
+/// Time in BPF for a fixed number of round trips, whatever the scale.
 pub fn run_time(_: f64) -> Result<Values> {
     if programs().is_empty() {
         return Ok(Vec::new());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! One process wakes many, one after the other, and waits until all have
-//! answered: where do they go, and how soon.
+//! One process wakes many, one after the other, and waits until all have replied: how fast
+//! they are placed and run.
 
 use std::io::{PipeWriter, Read, Write, pipe};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::{Values, times, value};
 use crate::bench::proc::Worker;
 
-/// In all rounds together.
+/// Total over all rounds.
 const WAKEUPS: usize = 4800;
 
 pub fn run(scale: f64) -> Result<Values> {

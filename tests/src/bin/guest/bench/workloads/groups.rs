@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Hogs in cgroups of several weights, more than CPUs: does each cgroup get what its
-//! weight makes of the machine, however many hogs are in it.
+//! Hogs in cgroups of several weights, more than CPUs: how close each cgroup comes to the
+//! share that its weight gives it, however many hogs are in it.
 
 use std::fs;
 use std::thread::sleep;
@@ -13,7 +13,7 @@ use crate::hog::{Hog, Kind, shares};
 use crate::sys::become_realtime;
 
 const CONTROLLERS: &str = "/sys/fs/cgroup/cgroup.subtree_control";
-/// cpu.weight, and hogs for 8 CPUs, of which each can have its share.
+/// cpu.weight and hogs per 8 CPUs, enough that each cgroup can use its share.
 const GROUPS: &[(&str, u32, usize)] = &[
     ("/sys/fs/cgroup/few", 100, 4),
     ("/sys/fs/cgroup/many", 100, 12),
@@ -24,10 +24,10 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 pub fn run(scale: f64) -> Result<Values> {
     become_realtime()?;
-    fs::write(CONTROLLERS, "+cpu").context("no cpu controller")?;
+    fs::write(CONTROLLERS, "+cpu").context("cannot enable the cpu controller")?;
     let result = measure(scale);
     for (cgroup, ..) in GROUPS {
-        // Fails if the hogs are not gone for good yet, and then it is used again.
+        // Fails while killed hogs are still in the cgroup, which is then reused.
         let _ = fs::remove_dir(cgroup);
     }
     result

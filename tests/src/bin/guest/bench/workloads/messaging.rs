@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Groups in which every sender sends to every receiver: many wakeups, and
-//! with pipes and larger groups many more tasks than CPUs.
+//! Groups in which every sender sends to every receiver: many wakeups, and in hackbench many
+//! more tasks than CPUs.
 
 use std::io::{Read, Write, pipe};
 use std::os::unix::net::UnixStream;
@@ -14,9 +14,9 @@ const SIZE: usize = 100;
 
 struct Shape {
     groups: usize,
-    /// Senders in a group, and receivers.
+    /// Number of senders, and of receivers, in a group.
     each: usize,
-    /// From each sender to each receiver.
+    /// Messages from each sender to each receiver.
     messages: usize,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The workloads by name. Each runs in a process of its own and yields values;
-//! how much it does is at the top of its file, for a scale of 1.
+//! The workloads by name. Each runs in a process of its own and returns values. The constants
+//! at the top of its file give the amount of work at a scale of 1.
 
 mod bpf_cost;
 mod fan_out;
@@ -59,14 +59,14 @@ pub fn find(name: &str) -> Result<Run> {
     let found = ALL.iter().find(|(n, _)| *n == name);
     found
         .map(|(_, run)| *run)
-        .with_context(|| format!("no workload is called {name:?}"))
+        .with_context(|| format!("unknown workload {name:?}"))
 }
 
 fn value(name: impl Into<String>, value: f64) -> (String, f64) {
     (name.into(), value)
 }
 
-/// A count times the scale, but something is always done.
+/// A count times the scale, at least 1.
 fn times(count: usize, scale: f64) -> usize {
     ((count as f64 * scale).round() as usize).max(1)
 }
@@ -75,7 +75,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// By the clock that all CPUs have in common.
+/// CLOCK_MONOTONIC, which is comparable across CPUs.
 fn now() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_MONOTONIC)?.into())
 }
@@ -89,7 +89,7 @@ fn cpus() -> Result<usize> {
     Ok(thread::available_parallelism()?.get())
 }
 
-/// A list of CPUs as sysfs has it: `0-3,8`.
+/// Parses a CPU list of sysfs such as `0-3,8`.
 fn cpu_list(text: &str) -> Result<Vec<usize>> {
     let mut cpus = Vec::new();
     for part in text.trim().split(',').filter(|part| !part.is_empty()) {
@@ -99,7 +99,7 @@ fn cpu_list(text: &str) -> Result<Vec<usize>> {
     Ok(cpus)
 }
 
-/// CPUs that share something with `cpu`, a file under its directory in sysfs.
+/// CPUs that share something with `cpu`: the list in file `what` of its sysfs directory.
 fn sharing(cpu: usize, what: &str) -> Result<Vec<usize>> {
     let path = format!("/sys/devices/system/cpu/cpu{cpu}/{what}");
     cpu_list(&fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Hogs of several nice levels, more than CPUs: does each get what its weight
-//! makes of the machine.
+//! Hogs of several nice levels, more than CPUs: how close each comes to the share that its
+//! weight gives it.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::sys::become_realtime;
 
 /// Levels and their weights: the kernel's sched_prio_to_weight[].
 const LEVELS: &[(i32, f64)] = &[(-5, 3121.0), (0, 1024.0), (5, 335.0), (10, 110.0)];
-/// Hogs of each level for 8 CPUs.
+/// Hogs of each level per 8 CPUs.
 const EACH: usize = 3;
 const WINDOW: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_millis(500);
@@ -55,8 +55,8 @@ pub fn weight(nice: i32) -> Option<f64> {
     level.map(|(_, weight)| *weight)
 }
 
-/// CPUs for each task of each level: by weight, but none gets more than one,
-/// and what that leaves is for the others.
+/// CPUs for each task of each level: by weight, but at most one; the rest is distributed among
+/// the others.
 fn ideal(weights: &[f64], each: f64, mut cpus: f64) -> Vec<f64> {
     let mut shares = vec![None; weights.len()];
     loop {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! One byte goes to and fro between two processes: what a wakeup and a switch
-//! cost when nothing else is there.
+//! One byte goes back and forth between two processes: the cost of a wakeup and a context
+//! switch on an otherwise idle system.
 
 use std::io::{Read, Write, pipe};
 use std::time::Instant;
@@ -20,12 +20,12 @@ pub fn run(scale: f64) -> Result<Values> {
     let switches = context_switches()? - before;
     Ok(vec![
         value("ping_pong", ns),
-        // 2 on one CPU, 4 on two: there the idle task is between.
+        // 2 on one CPU; 4 on two, as each switches to and from its idle task.
         value("ping_pong_switches", switches as f64 / count as f64),
     ])
 }
 
-/// Some pairs at once.
+/// Four pairs at once.
 pub fn four(scale: f64) -> Result<Values> {
     const PAIRS: usize = 4;
     let count = times(ROUND_TRIPS / PAIRS, scale);
@@ -37,7 +37,7 @@ pub fn four(scale: f64) -> Result<Values> {
     Ok(vec![value("ping_pong_4", ns)])
 }
 
-/// ns a round trip.
+/// Nanoseconds per round trip.
 pub fn round_trips(count: usize) -> Result<f64> {
     let (mut to_read, mut to_write) = pipe()?;
     let (mut back_read, mut back_write) = pipe()?;

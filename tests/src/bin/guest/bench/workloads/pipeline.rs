@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! One process computes and hands on, and goes on computing; another one takes
-//! and computes. Where does the second one run: the waker does not wait, so its
-//! own CPU is a bad place, though a pipe's wakeup says that it will.
+//! A producer computes, sends an item and keeps computing; a consumer receives items and
+//! computes. The producer does not sleep after a wakeup, so its CPU is a bad choice for the
+//! consumer, although a pipe's wakeup is marked WF_SYNC.
 
 use std::io::{Read, Write, pipe};
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use crate::hog::work;
 
 const ITEMS: usize = 400;
 
-/// For each item. The second one is the faster: it sleeps before each, and gets
-/// over a delay.
+/// Work per item. The consumer is faster, so that it sleeps before each item and catches up
+/// after a delay.
 const FIRST: Duration = Duration::from_micros(300);
 const SECOND: Duration = Duration::from_micros(240);
 
@@ -47,7 +47,7 @@ pub fn run(scale: f64) -> Result<Values> {
         let [sent, sender] = item.map(u64::from_ne_bytes);
         let ns = woken.saturating_sub(sent);
         delay += ns;
-        // With two processes here, other CPUs are idle.
+        // With only two processes, other CPUs are idle.
         if sleeps()? > slept {
             late.push(ns);
             stacked += u32::from(cpu == sender);
@@ -67,13 +67,13 @@ pub fn run(scale: f64) -> Result<Values> {
     ])
 }
 
-/// How often this process has slept.
+/// How many times this process has slept.
 fn sleeps() -> Result<i64> {
     Ok(getrusage(UsageWho::RUSAGE_SELF)?.voluntary_context_switches())
 }
 
-/// Rounds of work that take this long where nothing else runs: a count, as under
-/// icount the clock goes on while other CPUs work.
+/// Rounds of work that take this long on an idle system. A count rather than a time, because
+/// under icount the clock also advances while other CPUs execute.
 fn rounds(time: Duration) -> usize {
     const TRIAL: usize = 2000;
     let start = Instant::now();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Where a sleeper runs when it wakes while some CPUs are busy.
+//! Where a sleeper wakes up while some CPUs are busy.
 
 use std::io::{PipeReader, Read, Write, pipe};
 use std::thread::sleep;
@@ -17,7 +17,7 @@ const WAKEUPS: usize = 500;
 const SLEEP: Duration = Duration::from_micros(500);
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// CPU 0's neighbourhood.
+/// The CPUs near CPU 0.
 struct Near {
     /// All CPUs of its LLC.
     llc: Vec<usize>,
@@ -28,7 +28,7 @@ struct Near {
 }
 
 impl Near {
-    /// `None` on a machine where the question makes no sense.
+    /// `None` if the test makes no sense on this topology.
     fn look(needs_far: bool) -> Result<Option<Self>> {
         const THREADS: &str = "topology/thread_siblings_list";
         let llc = sharing(0, "cache/index3/shared_cpu_list")?;
@@ -45,8 +45,8 @@ impl Near {
     }
 }
 
-/// A thread of every core of the LLC is busy, the sleeper was on an idle one:
-/// idle cores are elsewhere only.
+/// One thread of each core of the LLC is busy and the sleeper was on an idle sibling: only
+/// other LLCs have idle cores.
 pub fn llc_leave(scale: f64) -> Result<Values> {
     let Some(near) = Near::look(true)? else {
         return Ok(Vec::new());
@@ -60,8 +60,8 @@ pub fn llc_leave(scale: f64) -> Result<Values> {
     Ok(vec![value("llc_leave", share)])
 }
 
-/// One thread of the core is busy, the sleeper was on the other, and another
-/// core of the LLC is idle as a whole.
+/// One thread of the core is busy, the sleeper was on its sibling, and another core of the LLC
+/// is wholly idle.
 pub fn smt_busy_core(scale: f64) -> Result<Values> {
     let Some(near) = Near::look(false)? else {
         return Ok(Vec::new());
@@ -85,7 +85,7 @@ fn hogs(cpus: &[usize]) -> Result<Vec<Hog>> {
     Ok(hogs)
 }
 
-/// Sleeps on `home`, may then go to all of `cpus`, and tells where it woke up.
+/// Sleeps on `home`, then may wake up on any of `cpus`; returns where it did.
 fn wake_from(home: usize, cpus: &[usize]) -> Result<usize> {
     allow(&[home])?;
     sleep(SLEEP);
@@ -94,7 +94,7 @@ fn wake_from(home: usize, cpus: &[usize]) -> Result<usize> {
     Ok(sched_getcpu()?)
 }
 
-/// In a process that is as ordinary as any.
+/// Runs `wakeup` in a worker, which is not a realtime task.
 fn share_of_wakeups(count: usize, mut wakeup: impl FnMut() -> Result<bool>) -> Result<f64> {
     let (mut from, mut to): (PipeReader, _) = pipe()?;
     let worker = Worker::start(|| {

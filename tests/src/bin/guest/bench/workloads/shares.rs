@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Hogs that share the CPUs: are all CPUs used, and is it fair.
+//! Hogs that share the CPUs: utilization and fairness.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::sys::become_realtime;
 const WINDOW: Duration = Duration::from_secs(4);
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// A pinned hog on each CPU, and free ones for three quarters of the CPUs.
+/// A pinned hog on each CPU, and three quarters as many free ones.
 pub fn pinned(scale: f64) -> Result<Values> {
     let cpus = cpus()?;
     let each: Vec<_> = (0..cpus).map(|cpu| vec![cpu]).collect();
@@ -34,7 +34,7 @@ pub fn pinned(scale: f64) -> Result<Values> {
     ])
 }
 
-/// Half as many hogs again as there are CPUs.
+/// One and a half times as many hogs as CPUs.
 pub fn odd(scale: f64) -> Result<Values> {
     let time = measure(&[], cpus()? * 3 / 2, WINDOW.mul_f64(scale))?;
     Ok(vec![
@@ -43,8 +43,7 @@ pub fn odd(scale: f64) -> Result<Values> {
     ])
 }
 
-/// CPU time of each hog within a window: first those with a set of CPUs of
-/// their own, then the free ones.
+/// CPU time of each hog within a window, the pinned hogs first.
 struct Time {
     of: Vec<Duration>,
     window: Duration,
@@ -77,7 +76,7 @@ fn measure(pinned: &[Vec<usize>], free: usize, window: Duration) -> Result<Time>
     })
 }
 
-/// The least time against the greatest.
+/// Ratio of the least to the greatest time.
 pub fn fairness(times: &[Duration]) -> f64 {
     let min = times.iter().min().copied().unwrap_or_default();
     let max = times.iter().max().copied().unwrap_or_default();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Hogs that are all on one CPU when the others become free for them: how well
-//! does a mode of bypass spread them, and what comes after it.
+//! All hogs are on one CPU when they are allowed on the others: how well a bypass mode spreads
+//! them, and how long recovery takes after it.
 //!
-//! In virtual time, as all rows: slices, ticks and the balancing interval are part
-//! of it, so that idle CPUs and CPU times show, and the host's load does not.
+//! Time is virtual, as for all rows. Slices, ticks and the balancing interval follow it, so
+//! idle time and CPU times are meaningful whatever the load of the host.
 
 use std::iter::repeat_n;
 use std::mem::ManuallyDrop;
@@ -23,35 +23,35 @@ use crate::hog::{Hog, Kind, allow};
 use crate::sys::{become_realtime, poll, read};
 
 const WINDOW: Duration = Duration::from_secs(4);
-/// For what is due at once or within some rounds of all tasks.
+/// Generous: what is polled for happens at once or within a few rounds of all tasks.
 const LIMIT: Duration = Duration::from_secs(20);
-/// CPU times of tasks that run are known to within a tick, 4 ms.
+/// CPU times of running tasks are known to within a tick, 4 ms.
 const PAUSE: Duration = Duration::from_millis(2);
-/// A task that runs for less uses what was left of its slice when bypass began:
+/// A task that runs for less only uses the rest of the slice that it had when bypass began,
 /// microseconds.
 const TURN: Duration = Duration::from_millis(1);
-/// In /proc/stat: USER_HZ is 100 everywhere.
+/// Unit of /proc/stat: USER_HZ is 100 everywhere.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The kernel's balancing timer outlasts a bypass by its interval of half a second
-/// at most, and would come early in the next one.
+/// The kernel's balancing timer stays armed after a bypass for up to its interval of half a
+/// second, and would fire early in the next one.
 const APART: Duration = Duration::from_millis(600);
 
-/// Where hogs begin that have no CPU of their own.
+/// Where hogs without a CPU of their own start.
 const FULL_CPU: usize = 0;
 
-/// Hogs, for a machine with so many CPUs.
+/// A set of hogs for a machine with `cpus` CPUs.
 pub struct Load {
     pub name: &'static str,
     cpus: usize,
     groups: &'static [Group],
 }
 
-/// Hogs that are to get the same.
+/// Hogs that should get equal CPU time.
 struct Group {
     count: usize,
     nice: i32,
-    /// The CPU that they stay on.
+    /// The CPU that they are pinned to.
     only: Option<usize>,
 }
 
@@ -81,7 +81,7 @@ const fn load(name: &'static str, cpus: usize, groups: &'static [Group]) -> Load
     Load { name, cpus, groups }
 }
 
-/// All have a task for each CPU: no idle time is due.
+/// Each has at least one task per CPU, so there should be no idle time.
 pub const LOADS: &[Load] = &[
     load("bypass_20", 8, &[free(20)]),
     load("bypass_48", 8, &[free(48)]),
@@ -99,24 +99,24 @@ pub fn find(name: &str) -> Option<&'static Load> {
     LOADS.iter().find(|load| load.name == name)
 }
 
-/// Without a mode it is to warm up, under EEVDF, which may well leave a CPU idle.
+/// Without a mode this is the warm-up, under EEVDF, which may well leave a CPU idle.
 pub fn run(load: &Load, mode: Option<Bypass>, scale: f64) -> Result<Values> {
     if cpus()? != load.cpus {
         return Ok(Vec::new());
     }
-    // Bypass knows no priorities but this: as a task like the hogs it would be
-    // late itself.
+    // Kernel bypass ignores weights, so as a normal task this process would be delayed by the
+    // hogs itself.
     become_realtime()?;
-    // One after the other, each would wait for its turn to die; our parent ends
-    // them at once.
+    // Killed one by one, each hog would have to wait for a CPU to die; the parent kills them
+    // all at once.
     let hogs = ManuallyDrop::new(load.start()?);
     let Some(mode) = mode else {
         return Ok(Vec::new());
     };
     sleep(APART);
     let (begun, on) = timed(|| Begun::begin(mode))?;
-    // In the kernel's bypass a task that a realtime task interrupts is the last
-    // of its queue: the full one is not to be disturbed.
+    // In kernel bypass a task preempted by a realtime task goes to the tail of its queue, so
+    // keep away from the full CPU.
     watch_from(load.cpus - 1..load.cpus)?;
     let seen = Seen::of(load, &hogs, WINDOW.mul_f64(scale))?;
     watch_from(0..load.cpus)?;
@@ -132,13 +132,13 @@ pub fn run(load: &Load, mode: Option<Bypass>, scale: f64) -> Result<Values> {
     Ok(values)
 }
 
-/// What became of the hogs since they were set free.
+/// What the hogs did after they were allowed everywhere.
 struct Seen {
     first: Duration,
     window: Duration,
-    /// Of all CPUs together.
+    /// Sum over all CPUs.
     idle: Duration,
-    /// CPU time of each.
+    /// CPU time of each hog.
     used: Vec<Duration>,
 }
 
@@ -182,7 +182,7 @@ impl Seen {
 }
 
 impl Load {
-    /// All of them at work, where they begin.
+    /// Starts the hogs and waits until all are running, then confines them to their first CPU.
     fn start(&self) -> Result<Vec<Hog>> {
         let mut hogs = Vec::new();
         for group in self.groups {
@@ -192,8 +192,7 @@ impl Load {
             };
             hogs.extend(Hog::start_many(group.count, kind)?);
         }
-        // A hog becomes what it is to be when it runs: on one CPU it would take
-        // them all long.
+        // A hog applies its attributes itself, which would take long if all shared one CPU.
         wait_for_all(&hogs, &vec![Duration::ZERO; hogs.len()])?;
         for (hog, group) in hogs.iter().zip(self.group_of_each()) {
             hog.allow([group.only.unwrap_or(FULL_CPU)])?;
@@ -213,7 +212,7 @@ impl Load {
             .flat_map(|group| repeat_n(group, group.count))
     }
 
-    /// What each group has of what there is of each hog.
+    /// Splits a slice with one element per hog by group.
     fn split<'a, T>(&self, mut all: &'a [T]) -> Vec<&'a [T]> {
         let mut next = |group: &Group| {
             let (its, rest) = all.split_at(group.count);
@@ -229,7 +228,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     Ok((work()?, start.elapsed()))
 }
 
-/// Where this process runs.
+/// Moves this process to these CPUs.
 fn watch_from(cpus: Range<usize>) -> Result<()> {
     allow(Pid::from_raw(0), cpus)
 }
@@ -238,7 +237,7 @@ fn times(hogs: &[Hog]) -> Result<Vec<Duration>> {
     hogs.iter().map(Hog::cpu_time).collect()
 }
 
-/// Until each hog has had a turn since its time was `before`.
+/// Waits until each hog has run for [`TURN`] since its CPU time was `before`.
 fn wait_for_all(hogs: &[Hog], before: &[Duration]) -> Result<()> {
     let mut left: Vec<_> = hogs.iter().zip(before).collect();
     poll(LIMIT, PAUSE, || {
@@ -253,7 +252,7 @@ fn wait_for_all(hogs: &[Hog], before: &[Duration]) -> Result<()> {
     })
 }
 
-/// Until each CPU has been seen with a hog that was getting on.
+/// Waits until each CPU has been seen with a hog that was making progress.
 fn wait_for_cpus(hogs: &[Hog], cpus: usize) -> Result<()> {
     let mut left: Vec<_> = (0..cpus).collect();
     let mut before = times(hogs)?;
@@ -271,13 +270,13 @@ fn wait_for_cpus(hogs: &[Hog], cpus: usize) -> Result<()> {
     })
 }
 
-/// Of all CPUs together, so far.
+/// Sum over all CPUs since boot.
 fn idle_time() -> Result<Duration> {
-    let ticks = idle_ticks(&read("/proc/stat")?).context("odd /proc/stat")?;
+    let ticks = idle_ticks(&read("/proc/stat")?).context("cannot parse /proc/stat")?;
     Ok(TICK.mul_f64(ticks as f64))
 }
 
-/// Idle, and idle while a task waits for a disk.
+/// The columns idle and iowait.
 fn idle_ticks(stat: &str) -> Option<u64> {
     let all = stat.lines().next()?.strip_prefix("cpu ")?;
     let mut fields = all.split_whitespace().skip(3);
@@ -285,7 +284,7 @@ fn idle_ticks(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
-/// The worst of the groups.
+/// Of the worst group.
 fn max_min(groups: &[&[Duration]]) -> f64 {
     let worst = groups.iter().map(|times| fairness(times));
     1.0 / worst.fold(1.0, f64::min)
@@ -295,8 +294,7 @@ fn mean(times: &[Duration]) -> Duration {
     times.iter().sum::<Duration>().div_f64(times.len() as f64)
 }
 
-/// How often a task of one nice level runs for one of the other; `None` for a
-/// level with itself.
+/// Ratio of the weights of two nice levels; `None` if they are the same.
 fn weight_ratio(one: i32, other: i32) -> Option<f64> {
     (one != other).then_some(weight(one)? / weight(other)?)
 }

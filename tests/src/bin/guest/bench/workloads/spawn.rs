@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Processes that begin and end.
+//! Fork, exec and exit.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -16,7 +16,7 @@ const EXECS: usize = 60;
 
 const SLOTS_A_CPU: usize = 2;
 const JOBS: usize = 120;
-/// Rounds of a loop, for some ms.
+/// Iterations of a loop, a few ms.
 const JOB: u32 = 1_000_000;
 
 pub fn spawn(scale: f64) -> Result<Values> {
@@ -36,7 +36,7 @@ fn each(name: &str, count: usize, body: fn() -> Result<()>) -> Result<Values> {
     Ok(vec![value(name, ns)])
 }
 
-/// As make -j does it: a job that ends makes room for the next one.
+/// Like make -j: the next job starts as soon as one ends.
 pub fn make_like(scale: f64) -> Result<Values> {
     let jobs = times(JOBS, scale);
     let slots = jobs.min(SLOTS_A_CPU * cpus()?);
@@ -58,7 +58,7 @@ fn become_helper(what: &'static std::ffi::CStr) -> Result<()> {
     Ok(())
 }
 
-/// What the processes do after exec.
+/// The body of the processes after exec.
 pub fn run_helper(what: &str) -> Result<()> {
     match what {
         "nothing" => exit(0),
@@ -68,6 +68,6 @@ pub fn run_helper(what: &str) -> Result<()> {
             });
             exit(0)
         }
-        _ => bail!("no helper is called {what:?}"),
+        _ => bail!("unknown helper {what:?}"),
     }
 }

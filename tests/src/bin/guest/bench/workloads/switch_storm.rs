@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Writers and readers of pipes that hold one message: each message is a
-//! switch, and there are more pairs than CPUs. This is the shape of stress-ng's
-//! `--switch`.
+//! Writers and readers of pipes that hold one message: each message causes a context switch,
+//! and there are more pairs than CPUs, like `stress-ng --switch`.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -26,7 +25,7 @@ pub fn run(scale: f64) -> Result<Values> {
 }
 
 fn pair(messages: usize) -> Result<()> {
-    // One message a page of it, and the kernel makes it one page.
+    // In packet mode each message takes a page, and the kernel rounds the size up to one page.
     let (from, to) = pipe2(OFlag::O_DIRECT)?;
     fcntl(&to, FcntlArg::F_SETPIPE_SZ(1))?;
     let (mut from, mut to) = (File::from(from), File::from(to));

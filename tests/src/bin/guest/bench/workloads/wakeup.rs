@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Sleepers beside hogs: how late do they run when their time has come, and
-//! what do the hogs make of the rest.
+//! Sleepers beside hogs: how late the sleepers run after their timers expire, and how fairly
+//! the hogs share the rest.
 
 use std::io::{PipeReader, Read, Write, pipe};
 use std::thread::sleep;
@@ -22,7 +22,7 @@ const WINDOW: Duration = Duration::from_secs(4);
 
 const SETTLE: Duration = Duration::from_millis(200);
 const RUN: Duration = Duration::from_micros(100);
-/// Sleeps last so long at least, and less than twice as much more.
+/// Sleeps last at least this long and less than three times as long.
 const SLEEP_US: u64 = 1000;
 
 pub fn run(scale: f64) -> Result<Values> {
@@ -51,7 +51,7 @@ pub fn run(scale: f64) -> Result<Values> {
     ])
 }
 
-/// Its pipe has how late it was, each time, when the window is over.
+/// Writes all its wakeup latencies to the pipe at the end of the window.
 fn sleeper(seed: u64, window: Duration) -> Result<(Worker, PipeReader)> {
     let (from, mut to) = pipe()?;
     let worker = Worker::start(|| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Two processes a CPU that do nothing but let others go first.
+//! Two processes per CPU that only yield.
 
 use anyhow::Result;
 use nix::sched::sched_yield;
