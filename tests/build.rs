@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Compile the overrides and the fixtures for the VMs.
+//! Compiles the overrides and the fixtures for the VMs.
 
 use std::env;
 use std::fs;
@@ -35,7 +35,7 @@ fn main() -> Result<()> {
     unknown_callback(&out)
 }
 
-/// The defaults with a callback that no kernel knows: `tick` by another name.
+/// The defaults with a callback that no kernel knows: `tick` renamed.
 fn unknown_callback(out: &Path) -> Result<()> {
     const KNOWN: &[u8] = b"\0tick\0";
     let mut object = OBJECT.to_vec();
@@ -60,8 +60,8 @@ fn object(src: &Path, obj: &Path, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// For each hook its override, and the same linked in the order that
-/// `scx_preload link` does not use: behind the defaults.
+/// An override of each hook, alone and linked after the defaults, an order that
+/// `scx_preload link` does not use.
 fn each_hook(src: &Path, out: &Path) -> Result<()> {
     for (n, hook) in HOOKS.iter().enumerate() {
         let obj = out.join(format!("{}.bpf.o", hook.name));
@@ -72,7 +72,7 @@ fn each_hook(src: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An object `fault_<what>` for each `#ifdef FAULT_<WHAT>`.
+/// Builds `fault_<what>` for each `#ifdef FAULT_<WHAT>`.
 fn faults(src: &Path, out: &Path) -> Result<()> {
     let text = fs::read_to_string(src)?;
     for fault in text.lines().filter_map(|l| l.strip_prefix("#ifdef ")) {

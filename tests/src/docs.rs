@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The fenced blocks of the documents in docs/, so that tests do what they say.
+//! The fenced blocks of the documents in docs/, which the tests run.
 
 /// docs/tutorial.md
 pub const TUTORIAL: &str = include_str!("../../docs/tutorial.md");
@@ -12,16 +12,16 @@ pub const BY_HAND: &str = include_str!("../../docs/by-hand.md");
 pub struct Block<'a> {
     /// Such as `sh`.
     pub language: &'a str,
-    /// What follows the language: for `sh` where to run it, for `c` the name of the file.
+    /// The rest of the info string: where to run a `sh` block, the file name of a `c` block.
     pub tag: &'a str,
-    /// Its lines.
+    /// The lines between the fences.
     pub text: &'a str,
 }
 
 /// All blocks, in order.
 pub fn blocks(document: &str) -> Vec<Block<'_>> {
     let mut parts = document.split("\n```");
-    // Text and blocks take turns; a block begins with its language.
+    // Text and blocks alternate; a block begins with its language.
     parts.next();
     let mut blocks = Vec::new();
     while let Some(part) = parts.next() {
@@ -37,7 +37,7 @@ pub fn blocks(document: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// The commands for one place, as one shell script.
+/// All commands with this tag as one shell script.
 pub fn script(document: &str, tag: &str) -> String {
     let of_tag = |b: &Block<'_>| b.language == "sh" && b.tag == tag;
     let texts = blocks(document).into_iter().filter(of_tag).map(|b| b.text);
@@ -58,7 +58,7 @@ mod tests {
         assert_eq!(script(document, "here"), "true\nfalse\nls");
     }
 
-    /// Each block is run by some test, or written to a file.
+    /// Each block is run by a test or written to a file.
     #[test]
     fn no_block_is_left_out() {
         for block in [TUTORIAL, BY_HAND].into_iter().flat_map(blocks) {

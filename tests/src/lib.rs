@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the guest tells the host: one JSON object a line over the second
-//! serial port. The port is not the console, so nothing else writes to it.
+//! The guest's report to the host: one JSON object per line over the second serial port. It is
+//! not the console, so nothing else writes to it.
 
 pub mod bench;
 pub mod docs;
@@ -14,7 +14,7 @@ pub const PORT: &str = "/dev/ttyS1";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Report {
-    /// A test begins. Without it a hang could not be put down to a test.
+    /// A test begins, so that a hang can be attributed to it.
     Start {
         /// Full name: boot/suite/test.
         name: String,
@@ -23,27 +23,27 @@ pub enum Report {
     Result {
         /// Full name: boot/suite/test.
         name: String,
-        /// How long it took.
+        /// Duration.
         ms: u64,
-        /// What it printed, its error last; `None` when it passed.
+        /// Its output, the error last; `None` if it passed.
         error: Option<String>,
     },
-    /// One value that a benchmark has measured.
+    /// A value measured by the benchmark.
     Sample {
-        /// The scheduler that ran meanwhile, as the command line named it.
+        /// The scheduler that was running, as the command line named it.
         scheduler: String,
-        /// Name of the value, see [`bench::rows`], or of a counter beside them.
+        /// Name of a row, see [`bench::rows`], or of an additional counter.
         row: String,
         /// The first is 0.
         repetition: u32,
         /// In the row's unit.
         value: f64,
     },
-    /// Something to show as it is.
+    /// Output to print verbatim.
     Text {
-        /// One line without its end.
+        /// One line without the newline.
         line: String,
     },
-    /// The run is complete. A boot without it has failed, whatever came before.
+    /// The run is complete. A boot that does not report it has failed.
     Done,
 }

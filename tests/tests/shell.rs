@@ -10,7 +10,7 @@ fn shellcheck() {
         .args(["-c", &format!("shellcheck {scripts}")])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .output()
-        .expect("there is a shell");
+        .expect("cannot run sh");
     assert!(
         out.status.success(),
         "{}{}",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `other OBJECT [PIN]`: somebody else's sched_ext scheduler, attached as long as
-//! this runs, as those of the sched_ext project are, or, given a path, as long as
-//! it is pinned there. `other --after SECONDS OBJECT` thinks that long between load and
-//! attach. An object without a scheduler has a program to be run once.
+//! `other OBJECT [PIN]`: another sched_ext scheduler, attached until this process ends, like
+//! those of the sched_ext project, or, with a path, until its pin there is removed.
+//! `other --after SECONDS OBJECT` sleeps between load and attach. If the object has no
+//! struct_ops map, its first program is run once.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     let mut maps = object.maps_mut();
     let Some(mut ops) = maps.find(|map| map.map_type() == MapType::StructOps) else {
         drop(maps);
-        let program = object.progs_mut().next().context("an empty object")?;
+        let program = object.progs_mut().next().context("no program in it")?;
         program.test_run(ProgramInput::default())?;
         return Ok(());
     };
@@ -44,8 +44,8 @@ fn main() -> Result<()> {
     }
 }
 
-/// scx's headers expect user space to look up the kernel's `SCX_*` and to put
-/// each into the rodata variable `__SCX_*`. What the kernel lacks stays 0.
+/// The headers of scx expect user space to look up the kernel's `SCX_*` and to store each in
+/// the rodata variable `__SCX_*`. Those that the kernel lacks stay 0.
 fn fill_in_enumerators(object: &mut OpenObject) -> Result<()> {
     let kernel = enumerators()?;
     let btf = object_btf(object)?;
@@ -69,7 +69,7 @@ fn enumerators() -> Result<HashMap<String, u64>> {
         Some(name) if name.starts_with("SCX_") => drop(found.insert(name.to_owned(), value)),
         _ => {}
     };
-    // A variable is a u64 whatever the enumerator is.
+    // The variables are u64, whatever the width of the enumerator.
     for narrow in kernel.type_by_kind::<Enum<'_>>() {
         narrow.iter().for_each(|m| add(m.name, m.value as u64));
     }

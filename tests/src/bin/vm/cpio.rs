@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Writes initramfs archives (cpio, "newc"). Later archives of one initramfs
-//! win over earlier ones, file by file.
+//! Writes initramfs archives (cpio, "newc"). Several can be concatenated; a file replaces that
+//! of the same name in an earlier one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -31,7 +31,7 @@ impl Archive {
         self.entry(path, 0o120777, to.as_bytes());
     }
 
-    /// The archive with its end mark.
+    /// The archive with its trailer.
     pub fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, b"");
         self.data
@@ -48,7 +48,7 @@ impl Archive {
 
     fn entry(&mut self, path: &str, mode: u32, data: &[u8]) {
         let path = path.trim_start_matches('/');
-        // Every entry its own inode, or the kernel takes them for hard links.
+        // Unique inode numbers, or the kernel takes entries for hard links.
         let ino = self.data.len() as u32;
         let (size, name_size) = (data.len() as u32, path.len() as u32 + 1);
         let fields = [ino, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];
@@ -79,7 +79,7 @@ mod tests {
         archive.symlink("a/c", "b");
         let data = archive.finish();
         let text = String::from_utf8_lossy(&data);
-        // "a" once, although two files are in it.
+        // a, a/b, a/c and the trailer: the directory only once.
         assert_eq!(text.matches("070701").count(), 4);
         assert!(text.contains("a/b\0"));
         assert!(text.contains("12345\u{0}\u{0}\u{0}070701"));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The Debian VM: a trixie root on a disk and images for it, by dracut and others.
-//! Ours gets into all of them as on any machine: `make install`, `systemctl enable`,
-//! the maker.
+//! The Debian VM: a trixie root on a disk and initramfs images for it. scx_preload gets into
+//! each as on any system: `make install`, `systemctl enable`, the initramfs generator.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ const SUITE: &str = "trixie";
 const PACKAGES: &str = "systemd-sysv,udev,kmod,dracut-core,initramfs-tools-core,busybox,zstd,\
     procps,libelf1t64,zlib1g";
 
-/// What nobody reads in a VM.
+/// Not needed in a VM.
 const LEFT_OUT: &[&str] = &[
     "/usr/share/man/*",
     "/usr/share/locale/*",
@@ -29,7 +28,7 @@ const LEFT_OUT: &[&str] = &[
 
 const WORKSPACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Starts the guest when the boot is over. It powers off by itself.
+/// Starts the guest after the boot. It powers off by itself.
 const TEST_UNIT: &str = "\
 [Unit]
 Description=scx_preload test run
@@ -40,7 +39,7 @@ ExecStart=/opt/guest --run
 WantedBy=multi-user.target
 ";
 
-/// Somebody else's scheduler, as a service that nobody has enabled.
+/// Another scheduler as a service, not enabled.
 const OTHER_UNIT: &str = "\
 [Unit]
 Description=Another CPU scheduler
@@ -48,18 +47,17 @@ Description=Another CPU scheduler
 ExecStart=/usr/bin/other /objects/other.bpf.o
 ";
 
-/// The override of the demo and of the boot tests, one of overrides/.
+/// The override of the demo and the boot tests.
 const OVERRIDE: &str = "stay_on_core";
 
-/// An image for the first kernel, made when the drop-ins were there that are on the
-/// disk.
+/// An image for the first kernel, generated with the drop-ins that are on the disk.
 #[derive(Clone, Copy)]
 pub enum Image {
     Dracut,
-    /// Without systemd in the initramfs, as all below.
+    /// Without systemd in the initramfs, like all below.
     DracutPlain,
     InitramfsTools,
-    /// Not mkinitcpio's own, see tests/initcpio.
+    /// Not built by mkinitcpio itself, see tests/initcpio.
     MkinitcpioHook,
 }
 
@@ -80,7 +78,7 @@ impl Image {
         }
     }
 
-    /// To be run in the root.
+    /// Shell command, to be run in the root.
     fn command(self, release: &str) -> String {
         let to = format!("/{}", self.file());
         match self {
@@ -103,7 +101,7 @@ impl Debian {
         let ours = install(cache)?;
 
         let object = programs::object(OVERRIDE)?;
-        // But for dracut, which here makes an image for another machine.
+        // Without dracut, as its arguments differ for another machine's image.
         let put_there = script(TUTORIAL, "boot");
         let put_there = put_there
             .strip_suffix("dracut --force")
@@ -127,16 +125,15 @@ impl Debian {
             for release in &releases {
                 take(&root, dir, &format!("initrd-{release}"))?;
             }
-            // As a package and an administrator do it: put drop-ins there, make the
-            // image anew.
+            // Like a package and an administrator: install drop-ins, rebuild the image.
             drop_ins(&root, &object)?;
             make(&root, Image::ALL.map(|image| image.command(releases[0])))?;
             list(&root, Image::Dracut.file(), "drop_ins")?;
             for image in Image::ALL {
                 take(&root, dir, image.file())?;
             }
-            // And as the tutorial says it: an object of the administrator's own. To look
-            // at, not to boot.
+            // Like the tutorial: an object of the administrator's own. This image is only
+            // listed, not booted.
             let home = root.join("root/scheduler.bpf.o");
             fs::copy(programs::find("defaults.bpf.o")?, &home).context("cannot copy the object")?;
             run(Command::new("chroot")
@@ -147,7 +144,7 @@ impl Debian {
             make(&root, [dracut(releases[0], args, &format!("/{own}"))])?;
             list(&root, own, "own")?;
             fs::remove_file(root.join(own))?;
-            // Nothing of ours goes in where the unit is disabled; dracut then refuses.
+            // With the unit disabled, nothing is added; dracut then refuses the module.
             let dracut = dracut(releases[0], args, &format!("/{own}"));
             let hook = "/usr/share/initramfs-tools/hooks/scx_preload";
             let disabled = [
@@ -164,13 +161,13 @@ impl Debian {
             fs::remove_dir_all(&root).context("cannot remove the root's directory")
         })?;
         cache.prune("debian", 3)?;
-        // With more packages, and without.
+        // With and without additional packages.
         cache.prune("base", 2)?;
         Ok(Debian { dir })
     }
 
-    /// A disk for its images with more packages and what `add` puts into the root, of
-    /// which `key` knows.
+    /// A disk for the images with more packages and the files that `add` puts into the root,
+    /// which `key` covers.
     pub fn more(
         cache: &Cache,
         mirror: &Mirror,
@@ -209,7 +206,8 @@ impl Debian {
 }
 
 fn take(root: &Path, dir: &Path, name: &str) -> Result<()> {
-    fs::rename(root.join(name), dir.join(name)).with_context(|| format!("there is no {name}"))
+    fs::rename(root.join(name), dir.join(name))
+        .with_context(|| format!("the generator wrote no {name}"))
 }
 
 /// A tar of a minimal Debian.
@@ -232,7 +230,7 @@ fn base(cache: &Cache, mirror: &Mirror, packages: &str) -> Result<PathBuf> {
     })
 }
 
-/// A directory with all that is ours, as `make install` lays it out, and the guest.
+/// A directory with the result of `make install` and the test programs.
 fn install(cache: &Cache) -> Result<PathBuf> {
     let dir = cache.dir.join("install");
     if dir.exists() {
@@ -244,7 +242,7 @@ fn install(cache: &Cache) -> Result<PathBuf> {
         .arg(format!("BUILD={}", programs::dir()?.display()));
     step::run("make install", &mut make)?;
     let unit = dir.join("etc/systemd/system/scx_preload_test.service");
-    fs::create_dir_all(unit.parent().context("a unit without a directory")?)?;
+    fs::create_dir_all(unit.parent().context("no directory for the unit")?)?;
     fs::write(&unit, TEST_UNIT).with_context(|| format!("cannot write {}", unit.display()))?;
     let other = unit.with_file_name("other_scheduler.service");
     fs::write(&other, OTHER_UNIT).with_context(|| format!("cannot write {}", other.display()))?;
@@ -257,13 +255,13 @@ fn install(cache: &Cache) -> Result<PathBuf> {
         (programs::object("eject")?, "objects/eject.bpf.o"),
     ] {
         let to = dir.join(to);
-        fs::create_dir_all(to.parent().context("a file without a directory")?)?;
+        fs::create_dir_all(to.parent().context("no directory for the file")?)?;
         fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
     Ok(dir)
 }
 
-/// All files under a directory are part of the key.
+/// Adds all files under a directory to the key.
 fn with_all(mut key: Key, dir: &Path) -> Result<Key> {
     for path in files(dir)? {
         key = key.with(&path).with_file(&path)?;
@@ -300,12 +298,12 @@ fn fill(root: &Path, base: &Path, ours: &Path, kernels: &[&Kernel]) -> Result<()
             .arg(kernel.dir.join("lib/modules"))
             .arg(root.join("usr/lib/")))?;
     }
-    // A new one at each boot would make it a first boot, which takes longer.
+    // Without an ID each boot is a first boot, which takes longer.
     fs::write(
         root.join("etc/machine-id"),
         "5c7e1d0a9b3f4e6d8a2c4b6e8f0a1c3d\n",
     )?;
-    // mmdebstrap copies the host's.
+    // mmdebstrap copies the host's name.
     fs::write(root.join("etc/hostname"), "guest\n")?;
     run(Command::new("chroot").arg(root).args([
         "systemctl",
@@ -316,16 +314,16 @@ fn fill(root: &Path, base: &Path, ours: &Path, kernels: &[&Kernel]) -> Result<()
     ]))
 }
 
-/// For an image to boot.
+/// dracut arguments for a bootable image.
 const WHOLE: &str = "--drivers 'virtio_pci virtio_blk ext4'";
 
 fn dracut(release: &str, args: &str, to: &str) -> String {
     format!("dracut --quiet --no-hostonly --zstd --no-early-microcode {args} --kver {release} {to}")
 }
 
-/// Runs the makers of images in the root, side by side.
+/// Runs initramfs generators in the root, in parallel.
 fn make(root: &Path, commands: impl IntoIterator<Item = String>) -> Result<()> {
-    // They need /proc and /dev/fd; a mount namespace leaves nothing behind.
+    // They need /proc and /dev/fd. In a mount namespace, nothing stays mounted.
     let script = "pids=; mount --rbind /dev \"$0/dev\"; mount -t proc proc \"$0/proc\"; \
         for c; do chroot \"$0\" sh -euc \"$c\" & pids=\"$pids $!\"; done; \
         for p in $pids; do wait \"$p\"; done";
@@ -337,7 +335,7 @@ fn make(root: &Path, commands: impl IntoIterator<Item = String>) -> Result<()> {
     step::run("initramfs images", &mut unshare)
 }
 
-/// A sound override and a broken one.
+/// Installs a valid override and a broken one.
 fn drop_ins(root: &Path, object: &Path) -> Result<()> {
     for (dir, name, data) in [
         (
@@ -354,7 +352,7 @@ fn drop_ins(root: &Path, object: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Leaves a list of the files in an image for the guest to read.
+/// Stores the list of files of an image for the guest.
 fn list(root: &Path, image: &str, name: &str) -> Result<()> {
     run(Command::new("chroot").arg(root).args([
         "sh",
@@ -365,7 +363,7 @@ fn list(root: &Path, image: &str, name: &str) -> Result<()> {
 
 fn disk(root: &Path, disk: &Path) -> Result<()> {
     let mut mke2fs = Command::new("mke2fs");
-    // Thrown away after each boot: no journal, no checksums.
+    // Changes are discarded after each boot: no journal or checksums needed.
     mke2fs
         .args([
             "-q",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What goes wrong in each drill, as files added to the dracut image.
+//! Faults of the boot drills, as files added to the dracut image.
 
 use std::path::Path;
 
@@ -20,12 +20,12 @@ pub fn rejected_object(archive: &mut Archive) -> Result<()> {
     object(archive, &programs::linked("reject")?)
 }
 
-/// This file as the administrator's object.
+/// Adds this file as the administrator's object.
 pub fn object(archive: &mut Archive, file: &Path) -> Result<()> {
     archive.copy(OBJECT, 0o644, file)
 }
 
-/// Another scheduler, loaded in the initrd before ours and not by us.
+/// Another scheduler, loaded in the initrd before ours by a unit of its own.
 pub fn other_first(archive: &mut Archive) -> Result<()> {
     let units = "etc/systemd/system";
     archive.file(

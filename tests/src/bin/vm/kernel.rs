@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Debian's kernels: resolved from the metapackage, as their names carry
-//! versions that come and go, and cut down to what a VM needs.
+//! Debian's kernels: resolved from the metapackage, as package names include the version, and
+//! reduced to what a VM needs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel of the first of these suites that has one, with or without sched_ext.
+    /// The kernel of the first of these suites whose kernel has, or lacks, sched_ext.
     pub fn get(
         cache: &Cache,
         mirror: &Mirror,
@@ -65,11 +65,7 @@ impl Kernel {
             "Linux {} of {} {} CONFIG_SCHED_CLASS_EXT=y",
             kernel.release,
             suite.name,
-            if sched_ext {
-                "lacks"
-            } else {
-                "is meant to lack, but has"
-            },
+            if sched_ext { "lacks" } else { "must not have" },
         );
         Ok(kernel)
     }
@@ -84,7 +80,7 @@ impl Kernel {
         self.dir.join("vmlinuz")
     }
 
-    /// Its BTF, as /sys/kernel/btf/vmlinux has it.
+    /// Its BTF, the content of /sys/kernel/btf/vmlinux.
     pub fn btf(&self) -> Result<PathBuf> {
         let path = self.dir.join("btf");
         if !path.exists() {
@@ -98,13 +94,13 @@ impl Kernel {
     }
 }
 
-/// The release of the suite's kernel and its packages, the image first: until
-/// 6.x it is all there is, since 7.x it depends on base, binary and modules.
+/// Release and packages of the suite's kernel, the image first: up to 6.x it is the only one,
+/// from 7.x it depends on base, binary and modules.
 fn resolve(suite: &Suite) -> Result<(String, Vec<Package>)> {
     let meta = suite.package("linux-image-amd64")?;
     let image = meta.depends.iter().find(|d| d.starts_with("linux-image-"));
-    let image =
-        image.with_context(|| format!("linux-image-amd64 of {} names no kernel", suite.name))?;
+    let image = image
+        .with_context(|| format!("linux-image-amd64 of {} depends on no kernel", suite.name))?;
     let release = image.trim_start_matches("linux-image-").to_string();
     let mut packages = vec![suite.package(image)?];
     let mut next = 0;
@@ -129,7 +125,7 @@ fn unpack(dir: &Path, release: &str) -> Result<()> {
             fs::remove_file(&deb)?;
         }
     }
-    // 7.x has usr/lib, 6.x lib; kmod looks for the one or the other.
+    // 7.x has usr/lib, 6.x lib; kmod looks in one or the other.
     let (lib, usr_lib) = (full.join("lib"), full.join("usr/lib"));
     if lib.exists() {
         fs::create_dir_all(&usr_lib)?;
@@ -174,7 +170,7 @@ fn unpack(dir: &Path, release: &str) -> Result<()> {
             let from = Path::new(from.trim());
             let inside = from
                 .strip_prefix(&modules)
-                .context("modprobe names a module elsewhere")?;
+                .context("modprobe names a module outside the package")?;
             let to = few.join(inside);
             fs::create_dir_all(to.parent().unwrap_or(&few))?;
             fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
@@ -186,8 +182,8 @@ fn unpack(dir: &Path, release: &str) -> Result<()> {
     fs::remove_dir_all(&full).context("cannot remove the unpacked packages")
 }
 
-/// The BTF in the vmlinux that a bzImage has compressed in it; where that is, the boot
-/// protocol tells.
+/// Extracts the BTF of the compressed vmlinux in a bzImage, which the boot protocol's header
+/// locates.
 fn extract_btf(image: &Path, to: &Path) -> Result<()> {
     let image = fs::read(image).context("cannot read the kernel")?;
     let word = |at: usize| -> Option<usize> {
@@ -205,7 +201,7 @@ fn extract_btf(image: &Path, to: &Path) -> Result<()> {
         "the kernel is not compressed with zstd"
     );
     let (packed, elf) = (to.with_extension("zst"), to.with_extension("elf"));
-    // Behind it is the size, which is no zstd: that makes an error after all is there.
+    // The last 4 bytes are the size, on which zstd would fail after decompression.
     fs::write(&packed, &payload[..payload.len() - 4])?;
     let unpacked = output(
         Command::new("zstd")
@@ -224,7 +220,7 @@ fn extract_btf(image: &Path, to: &Path) -> Result<()> {
     unpacked.map(drop)
 }
 
-/// What a command prints; an error if it fails.
+/// The standard output of a command; an error if it fails.
 pub fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().display().to_string();
     let out = command

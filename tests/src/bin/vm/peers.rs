@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The schedulers that the benchmark compares with: those in Rust from the
-//! crates registry, scx_simple from Debian's source of the newest kernel.
+//! The schedulers that the benchmark compares with: those in Rust from crates.io, scx_simple
+//! from Debian's source package of the newest kernel.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,21 +18,21 @@ use crate::kernel::{Kernel, output};
 use crate::lab::NEWEST;
 use crate::{programs, step};
 
-/// cargo's target directory: one for all, as they share most dependencies.
+/// cargo's target directory, shared because they have most dependencies in common.
 const TARGET: &str = "peers/target";
 
-/// Those of `names` that can be had; of the others one line says why not.
+/// Builds the schedulers in `names`; prints a line for each that cannot be built.
 pub fn get(cache: &Cache, mirror: &Mirror, names: &[&str]) -> Result<Vec<Peer>> {
     let mut peers = Vec::new();
     for name in names {
         let known = PEERS.iter().find(|(n, _)| n == name);
-        let (_, version) = known.with_context(|| format!("no peer is called {name:?}"))?;
+        let (_, version) = known.with_context(|| format!("unknown scheduler {name:?}"))?;
         match peer(cache, mirror, name, *version) {
             Ok(peer) => peers.push(peer),
-            Err(e) => println!("the benchmark goes without {name}: {}", reason(&e)),
+            Err(e) => println!("skipping {name}: {}", reason(&e)),
         }
     }
-    // Worth its size only as long as one is still to be built.
+    // Large, and only useful while a scheduler is still to be built.
     let target = cache.dir.join(TARGET);
     let built = |(name, version): &(&str, Option<&str>)| {
         version.is_none_or(|version| cache.dir.join(entry(&crate_name(name), version)).exists())
@@ -41,14 +41,15 @@ pub fn get(cache: &Cache, mirror: &Mirror, names: &[&str]) -> Result<Vec<Peer>> 
         fs::remove_dir_all(&target)
             .with_context(|| format!("cannot remove {}", target.display()))?;
     }
-    // One of each may be from before an update.
+    // Keep the previous version of each, too.
     cache.prune("peers", 2 * PEERS.len())?;
     Ok(peers)
 }
 
-/// Puts them into an initramfs, with the file that tells the guest about them, and the kernel's config, without which those in Rust do not start.
+/// Adds them to an initramfs, with a list for the guest and the kernel's config, which those
+/// in Rust require to start.
 pub fn add(peers: &[Peer], kernel: &Kernel, archive: &mut Archive) -> Result<()> {
-    // They share libraries.
+    // A map, as they share libraries.
     let files: BTreeMap<_, _> = peers.iter().flat_map(|p| p.files.iter().cloned()).collect();
     for (inside, from) in &files {
         archive.copy(inside, 0o755, from)?;
@@ -58,7 +59,7 @@ pub fn add(peers: &[Peer], kernel: &Kernel, archive: &mut Archive) -> Result<()>
     archive.copy(&config, 0o644, &kernel.dir.join("config"))
 }
 
-/// Of what a compiler prints the line that matters.
+/// The decisive line of a compiler's output.
 fn reason(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     let decisive = text.lines().find(|line| line.starts_with("error"));
@@ -98,7 +99,7 @@ fn peer(cache: &Cache, mirror: &Mirror, name: &str, version: Option<&str>) -> Re
     })
 }
 
-/// What a scheduler's crate and program are called.
+/// Name of a scheduler's crate and program.
 fn crate_name(name: &str) -> String {
     format!("scx_{name}")
 }
@@ -108,7 +109,7 @@ fn entry(name: &str, version: &str) -> String {
     format!("peers/{name}_{version}")
 }
 
-/// The program of a crate, as its users install it.
+/// The program of a crate, built by `cargo install`.
 pub fn installed(cache: &Cache, name: &str, version: &str) -> Result<PathBuf> {
     let dir = cache.get(&entry(name, version), |dir| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -127,12 +128,12 @@ pub fn installed(cache: &Cache, name: &str, version: &str) -> Result<PathBuf> {
     Ok(dir.join("bin").join(name))
 }
 
-/// The object of scx_simple; its program is ours.
+/// The BPF object of scx_simple; our program `other` loads it.
 fn simple(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     let suite = Suite::open(cache, mirror, NEWEST, false)?;
     let meta = suite.package("linux-source")?;
     let source = meta.depends.iter().find(|d| d.starts_with("linux-source-"));
-    let package = suite.package(source.context("linux-source names no package")?)?;
+    let package = suite.package(source.context("linux-source depends on no source package")?)?;
     let dir = cache.get(&entry(&crate_name(SIMPLE), &package.version), |dir| {
         fs::create_dir(dir)?;
         suite.download(&[package], dir)?;
@@ -141,7 +142,7 @@ fn simple(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     Ok(dir.join("scx_simple.bpf.o"))
 }
 
-/// Turns the package in `dir` into the object.
+/// Unpacks the package in `dir` and compiles the object.
 fn compile_simple(dir: &Path) -> Result<()> {
     let full = dir.join("full");
     let deb = only(dir)?;
@@ -155,7 +156,7 @@ fn compile_simple(dir: &Path) -> Result<()> {
     output(&mut tar)?;
     let source = full.join("tools/sched_ext");
     let include = source.join("include");
-    // Only libbpf's, which need not be installed.
+    // libbpf's headers, which need not be installed.
     let libbpf = full.join("libbpf");
     write_headers(&libbpf)?;
     let object = full.join("scx_simple.bpf.o");
@@ -168,7 +169,7 @@ fn compile_simple(dir: &Path) -> Result<()> {
             VMLINUX_DIR.as_ref(),
             &libbpf,
         ],
-        // Its own makefile is less strict than ours.
+        // Its own Makefile is less strict than our build.
         &["-Wno-error", "-Wno-missing-prototypes"],
     )?;
     fs::rename(&object, dir.join("scx_simple.bpf.o"))?;
@@ -176,7 +177,7 @@ fn compile_simple(dir: &Path) -> Result<()> {
     fs::remove_dir_all(&full).context("cannot remove the unpacked package")
 }
 
-/// The one entry of a directory.
+/// The only entry of a directory.
 fn only(dir: &Path) -> Result<PathBuf> {
     let mut entries =
         fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Where this build's programs and objects are.
+//! Locates the programs and BPF objects of this build.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::step;
 
-/// The directory of the build profile: our neighbours were built with us.
+/// The directory of the build profile, where the other programs of the workspace are.
 pub fn dir() -> Result<PathBuf> {
     let exe = std::env::current_exe().context("cannot find this program")?;
     Ok(exe
@@ -30,13 +30,13 @@ pub fn find(name: &str) -> Result<PathBuf> {
     let path = dir()?.join(name);
     ensure!(
         path.exists(),
-        "{} is missing: build the whole workspace first",
+        "{} is missing; build the whole workspace first",
         path.display()
     );
     Ok(path)
 }
 
-/// The BPF objects that tests/build.rs made.
+/// The BPF objects that tests/build.rs built.
 pub fn objects() -> Result<Vec<PathBuf>> {
     let dir = env!("SCX_PRELOAD_OBJECTS");
     let mut objects = Vec::new();
@@ -54,10 +54,10 @@ pub fn objects() -> Result<Vec<PathBuf>> {
 pub fn object(name: &str) -> Result<PathBuf> {
     let file = format!("{name}.bpf.o");
     let found = objects()?.into_iter().find(|path| path.ends_with(&file));
-    found.with_context(|| format!("tests/build.rs made no {file}"))
+    found.with_context(|| format!("tests/build.rs built no {file}"))
 }
 
-/// The same linked with the defaults, as the author of an override does it.
+/// The same linked with the defaults by `scx_preload link`.
 pub fn linked(name: &str) -> Result<PathBuf> {
     let to = target_dir()?.join(format!("{name}.linked.bpf.o"));
     let mut link = Command::new(find("scx_preload")?);
@@ -66,7 +66,7 @@ pub fn linked(name: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// The shared libraries, the dynamic linker among them, that programs need.
+/// The shared libraries that programs need, including the dynamic linker.
 pub fn libraries(programs: &[&Path]) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for program in programs {

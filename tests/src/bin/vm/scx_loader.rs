@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A Debian root with scx_loader, which others use to switch between schedulers, what
-//! it needs, and schedulers for it.
+//! A Debian root with scx_loader, which switches between schedulers, its dependencies, and
+//! schedulers for it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +14,10 @@ use crate::debian::Debian;
 use crate::kernel::Kernel;
 use crate::peers;
 
-/// It asks polkit who may.
+/// polkit authorizes its callers.
 const PACKAGES: &str = "dbus,polkitd,libseccomp2";
 
-/// Crates, by the names of their programs.
+/// Crates and their versions; each program has the name of its crate.
 const PROGRAMS: &[(&str, &str)] = &[
     ("scx_loader", "1.1.3"),
     ("scxctl", "1.1.3"),
@@ -26,8 +26,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("scx_lavd", "1.1.4"),
 ];
 
-/// The crate has none of these; they say what its authors' do of the bus, of signals and
-/// of who may.
+/// Not part of the crate; equivalent to upstream's files as to D-Bus, signals and
+/// authorization.
 const FILES: &[(&str, &str)] = &[
     (
         "etc/systemd/system/scx_loader.service",
@@ -88,7 +88,7 @@ pub fn disk(cache: &Cache, mirror: &Mirror, kernel: &Kernel) -> Result<PathBuf> 
 fn add(root: &Path, programs: &[(&str, PathBuf)], kernel: &Kernel) -> Result<()> {
     for (name, text) in FILES {
         let path = root.join(name);
-        fs::create_dir_all(path.parent().context("a file without a directory")?)?;
+        fs::create_dir_all(path.parent().context("no directory for the file")?)?;
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     for (name, from) in programs {
@@ -96,7 +96,7 @@ fn add(root: &Path, programs: &[(&str, PathBuf)], kernel: &Kernel) -> Result<()>
         fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
         fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
     }
-    // Schedulers in Rust do not start without.
+    // Schedulers in Rust require it to start.
     let config = root.join(format!("boot/config-{}", kernel.release));
     fs::copy(kernel.dir.join("config"), config).context("cannot copy the kernel's config")?;
     Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! One step of the preparation: says what it does and how long it took; if it
-//! fails, says which one and what it printed.
+//! Steps of the preparation: prints the name and the time of each; an error names the step and
+//! quotes its output.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail};
 
 use crate::programs;
 
-/// The last lines of a log that are worth showing at once.
+/// Number of lines of a failed command's log to print.
 const TAIL: usize = 15;
 
-/// Runs a command with its output in a log.
+/// Runs a command as a step, with its output in a log.
 pub fn run(what: &str, command: &mut Command) -> Result<()> {
     let path = log_path(what)?;
-    let log =
-        std::fs::File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let log = std::fs::File::create(&path)
+        .with_context(|| format!("cannot create {}", path.display()))?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -36,13 +36,13 @@ pub fn run(what: &str, command: &mut Command) -> Result<()> {
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
         bail!(
-            "{tail}\n{program}: {status}\nthe whole log is {}",
+            "{tail}\n{program}: {status}\nsee the whole log in {}",
             path.display()
         )
     })
 }
 
-/// Does something with its name and its time shown.
+/// Runs `work` and prints its name and time.
 pub fn done<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     print!("{what} ... ");
     let _ = std::io::stdout().flush();
@@ -56,7 +56,7 @@ pub fn done<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     named(what, || result)
 }
 
-/// Does something whose own output shows that it works.
+/// Like [`done`], for work with output of its own.
 pub fn named<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     work().with_context(|| format!("step \"{what}\" failed"))
 }
@@ -68,6 +68,6 @@ pub fn boot_log(boot: &str) -> Result<PathBuf> {
 
 fn log_path(what: &str) -> Result<PathBuf> {
     let dir = programs::target_dir()?.join("vm-logs");
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir.join(what.replace([' ', '/', ','], "_") + ".log"))
 }
