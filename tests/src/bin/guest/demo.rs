@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Shows the machine after its boot, from inside.
+//! Shows the state of the system after the boot.
 
 use anyhow::{Context, Result, ensure};
 use scx_preload_tests::Report;
@@ -8,11 +8,11 @@ use crate::journal;
 use crate::port::Port;
 use crate::sys::{run, scx_state};
 
-/// What anybody would type to look around.
+/// What an administrator would look at.
 const COMMANDS: &[&str] = &[
     "grep . /sys/kernel/sched_ext/state /sys/kernel/sched_ext/root/ops /sys/kernel/sched_ext/enable_seq",
     "ls -l /sys/fs/bpf/scx_preload",
-    "ps -C scx_preload || echo none runs",
+    "ps -C scx_preload || echo 'no such process'",
     "journalctl -b -u scx_preload -o short-monotonic --no-hostname --no-pager",
     "scx_preload status",
 ];
@@ -39,7 +39,7 @@ pub fn show(port: &mut Port) -> Result<()> {
     let state = scx_state().context("no sched_ext")?;
     ensure!(
         state == "enabled" && attached < switch,
-        "this is not what the demo is to show"
+        "the scheduler is not enabled, or was not attached in the initrd"
     );
     Ok(())
 }

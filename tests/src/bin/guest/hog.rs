@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Tasks to schedule: processes that use all the CPU time they get, or that
-//! sleep and wake.
+//! Tasks to schedule: processes that are always runnable, or that sleep and wake.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -18,26 +17,26 @@ use nix::unistd::{ForkResult, Pid, fork};
 
 use crate::sys::{become_realtime, read};
 
-/// A process of ours, killed when dropped.
+/// A child process, killed when dropped.
 pub struct Hog(Pid);
 
-/// For each CPU the set with nothing else in it.
+/// The CPU sets with one CPU each.
 pub const ONLY: [&[usize]; 8] = [&[0], &[1], &[2], &[3], &[4], &[5], &[6], &[7]];
 
-/// How a hog differs from its like.
+/// Attributes of a hog.
 #[derive(Clone, Copy, Default)]
 pub struct Kind {
     /// Name, at most 15 bytes.
     pub comm: &'static str,
-    /// Allowed CPUs; all without any.
+    /// Allowed CPUs; if empty, all.
     pub cpus: &'static [usize],
     /// Nice level.
     pub nice: i32,
-    /// Whether it is a realtime task, which no sched_ext scheduler schedules.
+    /// Whether it is a realtime task, which is not scheduled by sched_ext.
     pub realtime: bool,
-    /// The cgroup to be in, a path; that of its parent without one.
+    /// Path of its cgroup; if empty, that of its parent.
     pub cgroup: &'static str,
-    /// Run this long, then sleep this long, again and again; only run without.
+    /// Run and sleep for these times, repeatedly; if `None`, run all the time.
     pub pattern: Option<(Duration, Duration)>,
 }
 
@@ -53,9 +52,9 @@ impl Hog {
         Self::run(move || kind.become_it().and_then(|()| body().map(drop)))
     }
 
-    /// A process that does `what`, and dies with us.
+    /// A process that runs `what`, and is killed when its parent dies.
     pub fn run(what: impl FnOnce() -> Result<()>) -> Result<Self> {
-        // SAFETY: a test has one thread, so the child may go on like the parent.
+        // SAFETY: a test has one thread, so the child may run any code.
         match unsafe { fork() }.context("cannot fork")? {
             ForkResult::Parent { child } => Ok(Self(child)),
             ForkResult::Child => {
@@ -72,7 +71,7 @@ impl Hog {
         (0..count).map(|_| Self::start(kind)).collect()
     }
 
-    /// Tasks that run for `run` of each `period`, and all wake up at its start.
+    /// Tasks that run for `run` in each `period`, and all wake up at its start.
     pub fn start_in_step(
         count: usize,
         kind: Kind,
@@ -93,34 +92,34 @@ impl Hog {
         allow(self.0, cpus)
     }
 
-    /// CPU time so far, the running slice included, which schedstat leaves out
-    /// up to the last tick: an emulated CPU can be without one for long.
+    /// CPU time so far, including that since the last tick. schedstat lacks this part, and on
+    /// an emulated CPU the last tick can be long ago.
     pub fn cpu_time(&self) -> Result<Duration> {
-        let clock = clock_getcpuclockid(self.0).context("a hog has no clock")?;
-        Ok(clock.now().context("cannot read a hog's clock")?.into())
+        let clock = clock_getcpuclockid(self.0).context("a hog has no CPU clock")?;
+        Ok(clock.now().context("cannot read a hog's CPU clock")?.into())
     }
 
-    /// How long it was runnable and did not run, so far.
+    /// How long it has been runnable without running.
     pub fn waited(&self) -> Result<Duration> {
         let stat = read(format!("/proc/{}/schedstat", self.0))?;
-        let waited = stat.split(' ').nth(1).context("short schedstat")?;
+        let waited = stat.split(' ').nth(1).context("cannot parse schedstat")?;
         Ok(Duration::from_nanos(waited.parse()?))
     }
 
-    /// How often it slept.
+    /// How many times it has slept.
     pub fn sleeps(&self) -> Result<u64> {
         self.switches("voluntary_ctxt_switches:")
     }
 
-    /// The CPU that it is on, or was on last.
+    /// The CPU that it is running on, or ran on last.
     pub fn cpu(&self) -> Result<usize> {
         let stat = read(format!("/proc/{}/stat", self.0))?;
-        let (_, rest) = stat.rsplit_once(") ").context("odd stat")?;
-        let field = rest.split(' ').nth(36).context("short stat")?;
+        let (_, rest) = stat.rsplit_once(") ").context("cannot parse stat")?;
+        let field = rest.split(' ').nth(36).context("cannot parse stat")?;
         Ok(field.parse()?)
     }
 
-    /// Context switches that it did not ask for.
+    /// Involuntary context switches.
     pub fn preempted(&self) -> Result<u64> {
         self.switches("nonvoluntary_ctxt_switches:")
     }
@@ -130,13 +129,12 @@ impl Hog {
         let line = status
             .lines()
             .find_map(|l| l.strip_prefix(which))
-            .context("no switches in status")?;
+            .context("no context switches in status")?;
         Ok(line.trim().parse()?)
     }
 }
 
-/// Tasks in a ring: each sleeps until the one before it wakes it up, works, and wakes the
-/// next one.
+/// Tasks in a ring: each sleeps until its predecessor wakes it, works, and wakes the next one.
 pub struct Ring {
     pub links: Vec<Hog>,
     rounds: PipeReader,
@@ -170,7 +168,8 @@ impl Ring {
         Ok(Ring { links, rounds })
     }
 
-    /// Ends it. How long each round took, as many as a pipe holds: some thousands.
+    /// Ends the ring and returns the duration of each round, as many as a pipe holds: some
+    /// thousands.
     pub fn stop(self) -> Result<Vec<Duration>> {
         let Ring { links, mut rounds } = self;
         drop(links);
@@ -182,7 +181,7 @@ impl Ring {
     }
 }
 
-/// Changes a task's allowed CPUs; ours for pid 0.
+/// Changes a task's allowed CPUs; pid 0 is this process.
 pub fn allow(pid: Pid, cpus: impl IntoIterator<Item = usize>) -> Result<()> {
     let mut set = CpuSet::new();
     for cpu in cpus {
@@ -216,7 +215,7 @@ impl Kind {
         }
         if !self.cgroup.is_empty() {
             fs::write(format!("{}/cgroup.procs", self.cgroup), "0")
-                .with_context(|| format!("cannot get into {}", self.cgroup))?;
+                .with_context(|| format!("cannot move to {}", self.cgroup))?;
         }
         if !self.cpus.is_empty() {
             allow(Pid::from_raw(0), self.cpus.iter().copied())?;
@@ -241,7 +240,7 @@ fn run_in_step(first: Instant, run: Duration, period: Duration) -> ! {
     }
 }
 
-/// Is there for so long, whether or not it has the CPU.
+/// Spins until this much time has passed, whether or not it has the CPU.
 pub fn run_for(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
@@ -249,7 +248,7 @@ pub fn run_for(time: Duration) {
     }
 }
 
-/// Works for so much CPU time.
+/// Spins for this much CPU time.
 fn use_cpu(time: Duration) -> Result<()> {
     let used = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
     let end = used()? + time;
@@ -265,8 +264,8 @@ fn hog() -> ! {
     }
 }
 
-/// Uses a CPU. An emulated one gives way to the next at each spin_loop(): often
-/// enough for these to wake in time, not so often that it does little else.
+/// Uses a CPU. At each spin_loop() QEMU may switch to the next emulated CPU: often enough for
+/// that one to wake in time, rarely enough not to spend most time on switching.
 pub fn work(rounds: usize) {
     let mut x = 1_u64;
     for _ in 0..rounds {
@@ -287,7 +286,7 @@ pub fn shares(hogs: &[Hog], window: Duration) -> Result<Vec<Duration>> {
     Ok(times()?.iter().zip(before).map(|(a, b)| *a - b).collect())
 }
 
-/// What hogs use from a moment on.
+/// CPU usage of hogs since a point in time.
 pub struct Usage<'a> {
     hogs: &'a [Hog],
     from: Vec<(Instant, Duration)>,
@@ -295,13 +294,13 @@ pub struct Usage<'a> {
 
 impl<'a> Usage<'a> {
     pub fn start(hogs: &'a [Hog]) -> Result<Self> {
-        // Where CPUs are many and slow, this takes long: each has its own moment.
+        // Each hog has its own start, as this takes long with many slow CPUs.
         let times = hogs.iter().map(|hog| Ok((Instant::now(), hog.cpu_time()?)));
         let from = times.collect::<Result<_>>()?;
         Ok(Usage { hogs, from })
     }
 
-    /// The part of a CPU that each has used since.
+    /// The fraction of a CPU that each has used since.
     pub fn parts(&self) -> Result<Vec<f64>> {
         let parts = self
             .hogs

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What /init of the tiny VM does before the tests.
+//! Prepares the tiny VM, where the guest is /init.
 
 use std::fs::create_dir_all;
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 
-/// bpffs is missing on purpose: mounting it where nobody has is the loader's work.
+/// Not bpffs: the loader mounts it where it is missing.
 const MOUNTS: &[(&str, &str)] = &[
     ("proc", "/proc"),
     ("sysfs", "/sys"),
@@ -20,9 +20,9 @@ const MOUNTS: &[(&str, &str)] = &[
 
 pub fn mount_all() -> Result<()> {
     for (fstype, dir) in MOUNTS {
-        // sysfs has its mount points already and refuses new directories.
+        // sysfs has the mount points and refuses new directories.
         if !dir.starts_with("/sys/") {
-            create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
+            create_dir_all(dir).with_context(|| format!("cannot create {dir}"))?;
         }
         mount(
             Some(*fstype),

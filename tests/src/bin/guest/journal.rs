@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! This boot's journal, the initrd's part included.
+//! The journal of this boot, including the initrd.
 
 use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
@@ -8,18 +8,19 @@ use serde_json::Value;
 use crate::sys::run_ok;
 
 pub struct Entry {
-    /// Since the kernel's start.
+    /// Time since the kernel's start.
     pub us: u64,
-    /// As in syslog: 4 is a warning, less is worse.
+    /// syslog priority: 4 is a warning, lower is more severe.
     pub priority: u8,
     pub message: String,
     from_pid1: bool,
-    /// From the kernel's log, to which an initramfs without systemd writes, too.
+    /// From the kernel's log, which scx_preload in an initramfs without systemd also writes
+    /// to.
     pub from_kmsg: bool,
 }
 
-/// systemd's entries of this boot and those that `journalctl -u scx_preload` or
-/// `journalctl -t scx_preload` finds: of the initramfs, and under udev.
+/// Entries of systemd, and those found by `journalctl -u scx_preload` and
+/// `journalctl -t scx_preload`, which include the initramfs and the udev rule.
 pub fn read() -> Result<Vec<Entry>> {
     find(&[
         "_PID=1",
@@ -40,11 +41,10 @@ fn find(matches: &[&str]) -> Result<Vec<Entry>> {
 }
 
 fn entry(line: &str) -> Result<Entry> {
-    let fields: Value =
-        serde_json::from_str(line).context("journalctl printed what is not JSON")?;
+    let fields: Value = serde_json::from_str(line).context("journalctl did not print JSON")?;
     let field = |name: &str| fields[name].as_str().unwrap_or_default();
     let from_kmsg = field("_TRANSPORT") == "kernel";
-    // When the journal got it, or when the kernel did.
+    // When journald received it, or when the kernel did.
     let time = if from_kmsg {
         "_SOURCE_MONOTONIC_TIMESTAMP"
     } else {
@@ -59,12 +59,12 @@ fn entry(line: &str) -> Result<Entry> {
     })
 }
 
-/// What our unit's program said.
+/// The messages of scx_preload.
 pub fn ours() -> Result<Vec<Entry>> {
     Ok(read()?.into_iter().filter(|e| !e.from_pid1).collect())
 }
 
-/// When the initrd handed over to the real root.
+/// When the initrd switched to the real root.
 pub fn switch_root() -> Result<u64> {
     let entries = read()?;
     let entry = entries
@@ -82,7 +82,7 @@ pub fn root_mounted() -> Result<u64> {
     let entry = entries.iter().find(mounted);
     entry
         .map(|e| e.us)
-        .context("the kernel did not say when it mounted the root")
+        .context("no EXT4 mount of the root in the kernel's log")
 }
 
 /// When our scheduler was attached.
@@ -91,10 +91,10 @@ pub fn attached() -> Result<u64> {
     let entry = ours.iter().find(|e| e.message.contains("attached"));
     entry
         .map(|e| e.us)
-        .with_context(|| format!("no \"attached\" among our lines:{}", text(&ours)))
+        .with_context(|| format!("no \"attached\" among our messages:{}", text(&ours)))
 }
 
-/// The present on the journal's clock.
+/// The current time on the journal's clock.
 pub fn now() -> Result<u64> {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).context("cannot read the clock")?;
     Ok(now.tv_sec() as u64 * 1_000_000 + now.tv_nsec() as u64 / 1000)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The kernel's log, as it grows.
+//! Follows the kernel's log.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,26 +9,26 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use nix::libc;
 
-/// What is new in it, and a way to write to it.
+/// Reads new records and can be written to.
 pub struct KernelLog(File);
 
 impl KernelLog {
-    /// From now on.
+    /// Skips all existing records.
     pub fn open() -> Result<Self> {
         let mut options = File::options();
         options.read(true).write(true);
         let log = options.custom_flags(libc::O_NONBLOCK).open("/dev/kmsg");
-        let mut log = Self(log.context("/dev/kmsg")?);
+        let mut log = Self(log.context("cannot open /dev/kmsg")?);
         log.records();
         Ok(log)
     }
 
-    /// For a program that is to write there.
+    /// For a program that writes to it.
     pub fn stdio(&self) -> io::Result<Stdio> {
         Ok(self.0.try_clone()?.into())
     }
 
-    /// What came since the last time, each as `PRIORITY,NUMBER,TIME,…;MESSAGE`.
+    /// The records since the last call, each as `PRIORITY,NUMBER,TIME,…;MESSAGE`.
     pub fn records(&mut self) -> Vec<String> {
         let mut records = Vec::new();
         let mut record = [0; 8192];
@@ -37,7 +37,7 @@ impl KernelLog {
                 Ok(len @ 1..) => {
                     records.push(String::from_utf8_lossy(&record[..len]).into_owned());
                 }
-                // Some were overwritten before they were read.
+                // Some records were overwritten before they were read.
                 Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {}
                 _ => return records,
             }

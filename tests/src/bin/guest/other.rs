@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Schedulers of others, which run in the foreground until SIGINT.
+//! Other schedulers, which run in the foreground until SIGINT.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -13,35 +13,35 @@ use scx_preload_tests::bench::{PEERS_FILE, Peer};
 use crate::preload::object;
 use crate::sys::{enable_seq, poll, scx_ops, scx_state, wait_for};
 
-/// Of the fixtures.
+/// Loads the schedulers of the fixtures.
 pub const PROGRAM: &str = "/usr/bin/other";
 
-/// lavd takes the verifier a million instructions, and CPUs are emulated.
+/// The verifier processes a million instructions for lavd, on emulated CPUs.
 const START_LIMIT: Duration = Duration::from_secs(100);
 
-/// Disabling walks every task; the host may be slow.
+/// Disabling walks all tasks; the host may be slow.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// The time until one is there is measured.
+/// Short, as the time until a scheduler is enabled is measured.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Those that the host could build.
+/// The schedulers that the host could build.
 pub fn peers() -> Result<Vec<Peer>> {
-    let text = fs::read_to_string(PEERS_FILE).with_context(|| format!("no {PEERS_FILE}"))?;
-    serde_json::from_str(&text).with_context(|| format!("odd {PEERS_FILE}"))
+    let text =
+        fs::read_to_string(PEERS_FILE).with_context(|| format!("cannot read {PEERS_FILE}"))?;
+    serde_json::from_str(&text).with_context(|| format!("cannot parse {PEERS_FILE}"))
 }
 
-/// Attached as long as this lives, if nothing goes wrong.
+/// Attached until dropped, unless the process fails or the kernel ejects it.
 pub struct Other(Child);
 
 impl Other {
-    /// That of the fixtures.
+    /// The scheduler `other` of the fixtures.
     pub fn fixture() -> Result<Self> {
         Self::start("other", &[PROGRAM.into(), object("other")])
     }
 
-    /// The same, but it attaches only some time after it has loaded, and that is not waited
-    /// for.
+    /// The same, but it sleeps between load and attach. Does not wait until it is attached.
     pub fn loading(seconds: u32) -> Result<Self> {
         let seconds = seconds.to_string();
         let child = Command::new(PROGRAM)
@@ -52,27 +52,29 @@ impl Other {
         ))
     }
 
-    /// A program whose scheduler's name starts with `ops`.
+    /// Starts a program and waits until its scheduler, whose name starts with `ops`, is
+    /// enabled.
     pub fn start(ops: &str, command: &[String]) -> Result<Self> {
         let seq = enable_seq()?;
-        let (program, args) = command.split_first().context("an empty command")?;
+        let (program, args) = command.split_first().context("the command is empty")?;
         let child = Command::new(program).args(args).spawn();
         let mut other = Self(child.with_context(|| format!("cannot start {program}"))?);
         let mut ended = None;
         poll(START_LIMIT, PAUSE, || {
             ended = other.0.try_wait()?;
             let state = scx_state()?;
-            // The kernel counts after it has set the state. Names carry versions.
+            // The kernel increments enable_seq after it has set the state. Names include
+            // versions.
             let is_new = || Ok::<_, anyhow::Error>(state == "enabled" && enable_seq()? > seq);
             let is_it = || scx_ops().is_some_and(|name| name.starts_with(ops));
             ensure!(
                 ended.is_some() || is_new()? && is_it(),
-                "no {ops}, the state is {state}"
+                "{ops} is not enabled, the state is {state}"
             );
             Ok(())
         })?;
         if let Some(status) = ended {
-            bail!("{program} ended: {status}; see the console log");
+            bail!("{program} failed: {status}; see the console log");
         }
         Ok(other)
     }
@@ -81,11 +83,11 @@ impl Other {
         self.0.id()
     }
 
-    /// Ends it as Ctrl-C does; fails if that does not end it.
+    /// Ends it like Ctrl-C; fails if it keeps running.
     pub fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.0.id() as i32), Signal::SIGINT)?;
         wait_for(STOP_LIMIT, || {
-            self.0.try_wait()?.context("it runs after SIGINT").map(drop)
+            self.0.try_wait()?.context("it ignores SIGINT").map(drop)
         })?;
         disabled()
     }
@@ -93,13 +95,13 @@ impl Other {
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // Both fail only if it is gone already.
+        // Both fail only if it has already been reaped.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Waits until the kernel is done with whichever there was.
+/// Waits until the kernel has disabled the scheduler, whichever it was.
 pub fn disabled() -> Result<()> {
     wait_for(STOP_LIMIT, || {
         let state = scx_state()?;

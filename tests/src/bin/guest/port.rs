@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The report port, seen from the guest.
+//! The guest's end of the report port.
 
 use std::fs::File;
 use std::io::Write;
@@ -31,7 +31,7 @@ impl Port {
             .context("cannot write to the report port")
     }
 
-    /// Waits until all is out: power-off follows.
+    /// Waits until everything has been transmitted, so that power-off does not cut it off.
     pub fn drain(&self) -> Result<()> {
         tcdrain(&self.0).context("cannot drain the report port")
     }

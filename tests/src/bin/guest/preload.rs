@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The program under test, as the suites use it.
+//! Runs the program under test for the suites.
 
 use std::fs;
 use std::thread::sleep;
@@ -17,7 +17,7 @@ pub const OBJECTS: &str = "/objects";
 /// The pin that keeps the scheduler attached.
 pub const PIN: &str = "/sys/fs/bpf/scx_preload/loaded/link";
 
-/// All pins of what is loaded.
+/// All pins of the loaded scheduler.
 pub const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
 
 /// The path of an override or fixture.
@@ -25,19 +25,19 @@ pub fn object(name: &str) -> String {
     format!("{OBJECTS}/{name}.bpf.o")
 }
 
-/// Runs `scx_preload`, which must exit with `code` and say all of `words`.
+/// Runs `scx_preload`, which must exit with `code` and print all of `words`.
 pub fn refused(args: &[&str], code: i32, words: &[&str]) -> Result<()> {
     let out = run(SCX_PRELOAD, args)?;
     ensure!(
         out.code == Some(code),
-        "{args:?} ended with {:?}: {}",
+        "{args:?} exited with {:?}: {}",
         out.code,
         out.stderr
     );
     for word in words {
         ensure!(
             out.stderr.contains(word),
-            "{args:?} does not say {word:?}: {}",
+            "{args:?} does not print {word:?}: {}",
             out.stderr
         );
     }
@@ -46,11 +46,11 @@ pub fn refused(args: &[&str], code: i32, words: &[&str]) -> Result<()> {
 
 pub fn disabled_and_unpinned() -> Result<()> {
     ensure!(scx_state()? == "disabled", "{}", scx_state()?);
-    ensure!(!fs::exists(LOADED)?, "{LOADED} is still there");
+    ensure!(!fs::exists(LOADED)?, "{LOADED} still exists");
     Ok(())
 }
 
-/// The kernel runs ours.
+/// Our scheduler is enabled.
 pub fn is_ours() -> Result<()> {
     let (state, ops) = (scx_state()?, scx_ops());
     ensure!(
@@ -60,12 +60,12 @@ pub fn is_ours() -> Result<()> {
     Ok(())
 }
 
-/// What the udev rule does; what it said.
+/// Does what the udev rule does; returns its messages.
 pub fn udev() -> Result<String> {
     Ok(run(SCX_PRELOAD, &["resume", "--udev"])?.stderr)
 }
 
-/// The udev rule brings ours back.
+/// The udev rule reattaches our scheduler.
 pub fn udev_resumes() -> Result<()> {
     let start = Instant::now();
     let said = udev()?;
@@ -73,15 +73,14 @@ pub fn udev_resumes() -> Result<()> {
     is_ours().context(said)
 }
 
-/// `scx_preload load` with further arguments; whatever an earlier test left
-/// loaded goes first.
+/// `scx_preload load` with further arguments, after unloading what an earlier test left.
 pub fn load(args: &[&str]) -> Result<()> {
     unload_any()?;
     let all: Vec<&str> = ["load"].iter().chain(args).copied().collect();
     run_ok(SCX_PRELOAD, &all).map(drop)
 }
 
-/// Where an override is when it is linked with the defaults.
+/// The result of linking an override with the defaults.
 pub const LINKED: &str = "/run/linked.bpf.o";
 
 /// Links the override `name` with the defaults.
@@ -108,8 +107,8 @@ pub fn load_overrides(names: &[&str], args: &[&str]) -> Result<()> {
     load(&[&["--object", LINKED], args].concat())
 }
 
-/// `hooks` and no others are overridden, none gave bad results, and none was bypassed. A
-/// CPU that was idle when it was picked may not be when it is looked at: one in a hundred.
+/// Exactly `hooks` are overridden and called, there was no soft bypass, and no bad results but
+/// one in a hundred, as an idle CPU that a hook picks may be busy by the time it is checked.
 pub fn is_fine(hooks: &[&str]) -> Result<()> {
     let status = status()?;
     ensure!(status["ours"] == true, "{}", status["kernel"]);
@@ -125,7 +124,7 @@ pub fn is_fine(hooks: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Whatever is loaded of ours, if anything.
+/// Unloads our scheduler if it is loaded.
 pub fn unload_any() -> Result<()> {
     if fs::exists(LOADED)? {
         unload()?;
@@ -133,7 +132,7 @@ pub fn unload_any() -> Result<()> {
     Ok(())
 }
 
-/// Makes the kernel end the scheduler that runs, whichever it is, as for an error.
+/// Makes the kernel eject the running scheduler, whichever it is, as for an error.
 pub fn eject() -> Result<()> {
     run_ok(other::PROGRAM, &[&object("eject")]).map(drop)
 }
@@ -142,7 +141,8 @@ pub fn unload() -> Result<()> {
     run_ok(SCX_PRELOAD, &["unload"]).map(drop)
 }
 
-/// BPF objects that are not of ours; the first load has mounted what it wants.
+/// Number of BPF objects without our scheduler, counted after a first load, which mounts
+/// bpffs.
 pub fn objects_when_unloaded() -> Result<[usize; 3]> {
     load(&[])?;
     unload()?;
@@ -162,7 +162,7 @@ pub fn status() -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("status is no JSON: {text}"))
 }
 
-/// One counter of one hook, `calls`, `dfl` or `bad`.
+/// The counter `calls`, `dfl` or `bad` of a hook.
 pub fn hook(status: &Value, name: &str, count: &str) -> Result<u64> {
     let hooks = status["hooks"].as_array().context("status has no hooks")?;
     let hook = hooks.iter().find(|h| h["name"] == name);
@@ -170,7 +170,7 @@ pub fn hook(status: &Value, name: &str, count: &str) -> Result<u64> {
         .with_context(|| format!("status has no {count} of {name}"))
 }
 
-/// One event counter.
+/// An event counter.
 pub fn counter(status: &Value, name: &str) -> Result<u64> {
     let count = status["counters"][name].as_u64();
     count.with_context(|| format!("status has no counter {name}"))

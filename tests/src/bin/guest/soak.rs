@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! All that a scheduler has to stand, at once and again and again: the machine is as it
-//! was after each round, however many there are.
+//! All kinds of stress at once, in rounds: after each round the system must be in its initial
+//! state.
 
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -25,20 +25,20 @@ use crate::sys::{
     set_online, wait_for,
 };
 
-/// A busy host gives a task no CPU for some seconds.
+/// On a busy host a task may get no CPU for some seconds.
 const LIMIT: Duration = Duration::from_secs(40);
 
 const CPUS: usize = 8;
 
-/// Caches and pools of the kernel's have their size after so many rounds.
+/// Rounds until the kernel's caches and pools have reached their size.
 const WARM_UP: usize = 2;
 
-/// What may be missing of the memory at the end, in kB, and what the kernel may have more.
+/// Allowed loss of available memory, and growth of the kernel's, in kB.
 const LOST: u64 = 16 << 10;
 const SLAB: u64 = 8 << 10;
 const PERCPU: u64 = 1 << 10;
 
-/// What may come free in a second when all is over, in kB.
+/// Memory counts as settled if less than this, in kB, is freed in a second.
 const SETTLED: u64 = 256;
 
 pub fn run_for(limit: Duration, port: &mut Port) -> Result<()> {
@@ -70,13 +70,13 @@ pub fn run_for(limit: Duration, port: &mut Port) -> Result<()> {
     is_flat(&memory[WARM_UP], &memory[memory.len() - 1])
 }
 
-/// How often each has been done.
+/// How many times each has been done.
 #[derive(Debug, Default)]
 struct Counts {
     loads: usize,
     hand_overs: usize,
     bypass_flips: usize,
-    /// Not ended by who had begun it.
+    /// Begun by the scheduler, not by the user.
     bypasses: usize,
     sysrqs: usize,
     ejections: usize,
@@ -91,7 +91,7 @@ fn round(storms: &Storms, counts: &mut Counts) -> Result<()> {
 
     for killed in [false, true] {
         {
-            // The other one does not know of CPUs that go.
+            // The other scheduler does not handle CPU hotplug.
             let _all_stay = cpus_lock()?;
             let other = Other::fixture()?;
             sleep(Duration::from_millis(300));
@@ -100,10 +100,10 @@ fn round(storms: &Storms, counts: &mut Counts) -> Result<()> {
                 false => other.stop()?,
             }
         }
-        udev_resumes().with_context(|| format!("back; killed: {killed}"))?;
+        udev_resumes().with_context(|| format!("reattach; killed: {killed}"))?;
         counts.hand_overs += 1;
     }
-    at_work.go_on().context("back")?;
+    at_work.go_on().context("reattached")?;
 
     load_override("own_queue", &[])?;
     counts.loads += 1;
@@ -119,13 +119,13 @@ fn round(storms: &Storms, counts: &mut Counts) -> Result<()> {
     }
     at_work.go_on().context("an override")?;
     is_ours()?;
-    // It knows no affinities, so that CPUs that go may leave tasks to be rescued.
+    // It ignores affinities, so hotplug may leave tasks starving until a soft bypass.
     let bypass = &status()?["bypass"];
     counts.bypasses += usize::from(!bypass["on"].is_null());
 
     end_with_sysrq()?;
     udev()?;
-    ensure!(scx_state()? == "disabled", "back after sysrq-S");
+    ensure!(scx_state()? == "disabled", "reattached after sysrq-S");
     run_ok(SCX_PRELOAD, &["load"])?;
     is_ours()?;
     counts.sysrqs += 1;
@@ -133,14 +133,14 @@ fn round(storms: &Storms, counts: &mut Counts) -> Result<()> {
 
     eject()?;
     other::disabled()?;
-    udev_resumes().context("back after an error")?;
+    udev_resumes().context("reattach after an error")?;
     counts.ejections += 1;
     at_work.go_on().context("after an error")?;
     is_ours()?;
     unload()
 }
 
-/// Nothing runs and nothing is loaded: what is left of the round?
+/// Ends all tasks and checks that the round left nothing behind.
 fn calm_down(before: [usize; 3], log: &mut KernelLog) -> Result<Memory> {
     end_session(Pid::this());
     set_online(1..CPUS, true)?;
@@ -150,7 +150,8 @@ fn calm_down(before: [usize; 3], log: &mut KernelLog) -> Result<Memory> {
     settled()
 }
 
-/// What the kernel frees later is free, too: cgroups, stacks, what waits for RCU.
+/// Waits until the kernel has freed what it frees asynchronously: cgroups, stacks, RCU
+/// callbacks.
 fn settled() -> Result<Memory> {
     let mut last = Memory::now()?;
     wait_for(LIMIT, || {
@@ -158,7 +159,7 @@ fn settled() -> Result<Memory> {
         sleep(Duration::from_secs(1));
         let before = std::mem::replace(&mut last, Memory::now()?);
         let more = last.available.saturating_sub(before.available);
-        ensure!(more < SETTLED, "{more} kB came free within a second");
+        ensure!(more < SETTLED, "{more} kB were freed within a second");
         Ok(())
     })?;
     Ok(last)
@@ -169,7 +170,7 @@ fn is_flat(from: &Memory, to: &Memory) -> Result<()> {
         to.available + LOST >= from.available
             && to.slab <= from.slab + SLAB
             && to.percpu <= from.percpu + PERCPU,
-        "memory is not flat: {from:?}, then {to:?}"
+        "memory leaked: {from:?}, then {to:?}"
     );
     Ok(())
 }
@@ -191,7 +192,7 @@ impl Memory {
     }
 }
 
-/// What goes on while the schedulers change.
+/// Progress of the stress that runs while schedulers change.
 struct Storms {
     forks: Counter,
     cgroups: Counter,
@@ -201,7 +202,7 @@ struct Storms {
     stress_ng: Counter,
 }
 
-/// All of it, until it is dropped.
+/// The running stress, ended when dropped.
 struct AtWork<'a> {
     storms: &'a Storms,
     hogs: Vec<Hog>,
@@ -224,10 +225,10 @@ impl Storms {
         [
             ("forks", self.forks.get()),
             ("cgroups", self.cgroups.get()),
-            ("affinities", self.affinities.get()),
-            ("CPUs off and on", self.hotplug.get()),
-            ("hackbenches", self.hackbench.get()),
-            ("stress-ngs", self.stress_ng.get()),
+            ("affinity changes", self.affinities.get()),
+            ("CPU hotplugs", self.hotplug.get()),
+            ("hackbench runs", self.hackbench.get()),
+            ("stress-ng runs", self.stress_ng.get()),
         ]
     }
 
@@ -265,7 +266,7 @@ impl Storms {
 }
 
 impl AtWork<'_> {
-    /// Each task and each storm does.
+    /// Waits until each task and each storm has made progress.
     fn go_on(&self) -> Result<()> {
         let before = self.storms.all();
         let times = || {
@@ -278,17 +279,17 @@ impl AtWork<'_> {
         wait_for(LIMIT, || {
             let now = self.storms.all();
             let stuck: Vec<_> = before.iter().zip(now).filter(|(a, b)| a.1 == b.1).collect();
-            ensure!(stuck.is_empty(), "no more of {stuck:?}");
+            ensure!(stuck.is_empty(), "no progress of {stuck:?}");
             let times = times()?;
             let stuck = times.iter().zip(&then).position(|(now, then)| now == then);
-            ensure!(stuck.is_none(), "task {stuck:?} does not run");
+            ensure!(stuck.is_none(), "task {stuck:?} is starved");
             Ok(())
         })
         .inspect_err(|_| show_tasks())
     }
 }
 
-/// In the console log: what does one that stands still wait for?
+/// Prints to the console log what each task waits for.
 fn show_tasks() {
     for dir in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let read = |file: &str| fs::read_to_string(dir.path().join(file)).unwrap_or_default();
@@ -308,13 +309,13 @@ fn show_tasks() {
     }
 }
 
-/// Whoever has it decides which CPUs there are.
+/// Held to take CPUs offline, or to prevent it.
 fn cpus_lock() -> Result<Flock<File>> {
     let file = File::create("/run/cpus.lock")?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
-/// One CPU after the other, in no order that has to do with their numbers.
+/// Takes one CPU after the other offline, in steps of 3.
 fn hotplug(count: Counter) -> Result<Hog> {
     Hog::run(move || {
         for n in 0.. {
@@ -332,7 +333,7 @@ fn hotplug(count: Counter) -> Result<Hog> {
     })
 }
 
-/// Many that talk to each other, as the benchmark has it.
+/// The benchmark's workload of many communicating tasks.
 fn hackbench(count: Counter) -> Result<Hog> {
     Hog::run(move || {
         loop {
@@ -346,9 +347,10 @@ fn hackbench(count: Counter) -> Result<Hog> {
     })
 }
 
-/// Those of its scheduler class that need no more than CPUs, all at once. Not those that
-/// change policies: until ours is loaded, one with SCHED_IDLE that is preempted in a
-/// reader's section stalls RCU, for which the kernel then ends whichever scheduler there is.
+/// The stressors of class scheduler that need only CPUs, all at once, without those that
+/// change policies: before our scheduler is loaded, a SCHED_IDLE task preempted in an RCU
+/// read-side critical section stalls RCU, and on an RCU stall the kernel ejects the scheduler
+/// that runs by then.
 fn stress_ng(count: Counter) -> Result<Hog> {
     const STRESSORS: [&str; 10] = [
         "affinity", "clone", "fork", "vfork", "switch", "yield", "nice", "pthread", "futex",
@@ -369,7 +371,7 @@ fn stress_ng(count: Counter) -> Result<Hog> {
     })
 }
 
-/// No complaint of the kernel's since it was asked last.
+/// The kernel has not complained since the last call.
 fn is_quiet(log: &mut KernelLog) -> Result<()> {
     const COMPLAINTS: [&str; 5] = ["WARNING:", "BUG:", "stall", "Oops", "hung_task"];
     let records = log.records();
@@ -377,6 +379,6 @@ fn is_quiet(log: &mut KernelLog) -> Result<()> {
         .iter()
         .filter(|record| COMPLAINTS.iter().any(|word| record.contains(word)))
         .collect();
-    ensure!(complaints.is_empty(), "the kernel says {complaints:#?}");
+    ensure!(complaints.is_empty(), "the kernel logged {complaints:#?}");
     Ok(())
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Tasks that come, go, and are moved about as fast as they can be.
+//! Tasks that are created, moved and ended as fast as possible.
 
 use std::fs;
 use std::ptr;
@@ -15,13 +15,13 @@ use nix::unistd::{ForkResult, Pid, fork};
 use crate::hog::{Hog, Kind, allow, work};
 use crate::sys::{CGROUPS, set_cgroup as set};
 
-/// A number that we share with the processes that we start from now on.
+/// A number in memory shared with all children forked later.
 #[derive(Clone, Copy)]
 pub struct Counter(&'static AtomicU64);
 
 impl Counter {
     pub fn new() -> Result<Self> {
-        // SAFETY: a new mapping, aligned to a page, full of 0 and never unmapped.
+        // SAFETY: a new mapping, page-aligned, zeroed and never unmapped.
         let page = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -32,7 +32,7 @@ impl Counter {
                 0,
             )
         };
-        ensure!(page != libc::MAP_FAILED, "no memory to share");
+        ensure!(page != libc::MAP_FAILED, "cannot map shared memory");
         // SAFETY: as above, and an atomic may be shared.
         Ok(Self(unsafe { &*page.cast::<AtomicU64>() }))
     }
@@ -46,19 +46,19 @@ impl Counter {
     }
 }
 
-/// Processes that begin, work a little, and end, some at a time.
+/// Forks some short-lived processes at a time.
 pub fn forks(count: Counter) -> Result<Hog> {
     const AT_ONCE: usize = 8;
     Hog::run(move || {
         loop {
             let mut children = Vec::new();
             for _ in 0..AT_ONCE {
-                // SAFETY: we have one thread, so the child may go on like the parent.
+                // SAFETY: there is one thread, so the child may run any code.
                 match unsafe { fork() }? {
                     ForkResult::Parent { child } => children.push(child),
                     ForkResult::Child => {
                         work(20);
-                        // SAFETY: it ends at once, and flushes nothing twice.
+                        // SAFETY: exits at once, without flushing the parent's buffers.
                         unsafe { libc::_exit(0) }
                     }
                 }
@@ -71,7 +71,8 @@ pub fn forks(count: Counter) -> Result<Hog> {
     })
 }
 
-/// Cgroups that are made, with a hog in each, given CPUs and weights, left and removed.
+/// Creates cgroups with a hog in each, changes their CPUs and weights, empties and removes
+/// them.
 pub fn cgroups(count: Counter) -> Result<Hog> {
     const GROUPS: [&str; 3] = [
         "/sys/fs/cgroup/storm_a",
@@ -80,7 +81,7 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
     ];
     set(CGROUPS, "cgroup.subtree_control", "+cpu +cpuset")?;
     for group in GROUPS {
-        // Of a storm that was ended.
+        // Left by a storm that was killed.
         if fs::exists(group)? {
             fs::remove_dir(group).with_context(|| format!("cannot remove {group}"))?;
         }
@@ -89,7 +90,7 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
         loop {
             let mut hogs = Vec::new();
             for group in GROUPS {
-                fs::create_dir(group).with_context(|| format!("cannot make {group}"))?;
+                fs::create_dir(group).with_context(|| format!("cannot create {group}"))?;
                 let hog = Hog::start(Kind::default())?;
                 set(group, "cgroup.procs", hog.pid())?;
                 hogs.push(hog);
@@ -97,7 +98,7 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
             for (weight, cpus) in [("10", "0-3"), ("1000", "0"), ("100", "2-7"), ("1", "")] {
                 for group in GROUPS {
                     set(group, "cpu.weight", weight)?;
-                    // With nothing written it is as in the parent.
+                    // An empty line restores the parent's CPUs.
                     let cpus = if cpus.is_empty() { "\n" } else { cpus };
                     set(group, "cpuset.cpus", cpus)?;
                 }
@@ -112,13 +113,13 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
     })
 }
 
-/// The allowed CPUs of these tasks change all the time; each may run somewhere.
+/// Changes the allowed CPUs of these tasks all the time.
 pub fn affinities(pids: Vec<Pid>, cpus: usize, count: Counter) -> Result<Hog> {
     Hog::run(move || {
         for n in 0.. {
             let pid = pids[n % pids.len()];
             let first = n / pids.len() % cpus;
-            // CPU 0 is never off line, and without a CPU on line there is an error.
+            // CPU 0 is never offline; a mask without an online CPU would be an error.
             allow(pid, [0, first, (first + 3) % cpus])?;
             count.add();
             if n % 16 == 0 {

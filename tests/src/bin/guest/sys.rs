@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Small things that tests need from the system.
+//! Helpers for files, programs and the kernel's interfaces.
 
 use std::fs;
 use std::path::Path;
@@ -13,16 +13,16 @@ use nix::libc;
 
 pub const BPFFS: &str = "/sys/fs/bpf";
 
-/// How often the kernel balances tasks while it bypasses, in microseconds.
+/// Interval of the balancing during kernel bypass, in microseconds.
 pub const BYPASS_LB_INTERVAL: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
 
-/// Opened to be read, it makes the kernel prepare to hibernate: it bypasses the
-/// scheduler until this is closed.
+/// Opening it for reading makes the kernel prepare to hibernate, with the scheduler in kernel
+/// bypass until it is closed.
 pub const HIBERNATION: &str = "/dev/snapshot";
 
 pub const SCX_PRELOAD: &str = "/usr/bin/scx_preload";
 
-/// A file as text, without the end of its last line.
+/// The content of a text file without trailing whitespace.
 pub fn read(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let text =
@@ -35,21 +35,21 @@ pub fn copy(from: &str, to: &str) -> Result<()> {
     Ok(())
 }
 
-/// The value of a word of the kernel command line, `NAME=VALUE`.
+/// The value of the kernel command line's `NAME=VALUE`.
 pub fn word(name: &str) -> Result<Option<String>> {
     let cmdline = read("/proc/cmdline")?;
     let value = |w: &str| Some(w.strip_prefix(name)?.strip_prefix('=')?.to_string());
     Ok(cmdline.split_whitespace().find_map(value))
 }
 
-/// What a program left behind.
+/// Result of a program.
 pub struct Output {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// Runs a program to its end, whatever that is.
+/// Runs a program, whatever its exit code.
 pub fn run(program: &str, args: &[&str]) -> Result<Output> {
     let out = Command::new(program)
         .args(args)
@@ -67,7 +67,7 @@ pub fn run_ok(program: &str, args: &[&str]) -> Result<String> {
     let out = run(program, args)?;
     ensure!(
         out.code == Some(0),
-        "{program} {} ended with {:?}:\n{}{}",
+        "{program} {} exited with {:?}:\n{}{}",
         args.join(" "),
         out.code,
         out.stdout,
@@ -86,15 +86,17 @@ pub fn scx_ops() -> Option<String> {
     read("/sys/kernel/sched_ext/root/ops").ok()
 }
 
-/// Of /proc/meminfo, in kB.
+/// A line of /proc/meminfo, in kB.
 pub fn memory(what: &str) -> Result<u64> {
     let text = read("/proc/meminfo")?;
     let line = text.lines().find_map(|l| l.strip_prefix(what));
     let word = line.and_then(|l| l.split_whitespace().nth(1));
-    Ok(word.with_context(|| format!("no {what}"))?.parse()?)
+    Ok(word
+        .with_context(|| format!("no {what} in /proc/meminfo"))?
+        .parse()?)
 }
 
-/// The root of the cgroups.
+/// The root cgroup.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// Writes a file of a cgroup.
@@ -103,7 +105,7 @@ pub fn set_cgroup(group: &str, file: &str, value: impl ToString) -> Result<()> {
     fs::write(&path, &value).with_context(|| format!("cannot write {value} to {path}"))
 }
 
-/// How many BPF maps, programs and links the kernel has, whosever they are.
+/// Number of BPF maps, programs and links of the whole system.
 pub fn bpf_objects() -> [usize; 3] {
     [
         MapInfoIter::default().count(),
@@ -112,13 +114,13 @@ pub fn bpf_objects() -> [usize; 3] {
     ]
 }
 
-/// As many BPF objects as before. The kernel frees them a while after their last user.
+/// Waits until there are as many BPF objects as before: the kernel frees them asynchronously.
 pub fn nothing_left(before: [usize; 3]) -> Result<()> {
     wait_for(Duration::from_secs(40), || {
         let now = bpf_objects();
         ensure!(
             now == before,
-            "{before:?} maps, programs, links, now {now:?}"
+            "maps, programs, links: {now:?}, before {before:?}"
         );
         Ok(())
     })
@@ -129,24 +131,24 @@ pub fn enable_seq() -> Result<u64> {
     Ok(read("/sys/kernel/sched_ext/enable_seq")?.parse()?)
 }
 
-/// Looks until `what` holds; fails with its last answer after `limit`.
+/// Polls until `what` succeeds; fails with its last error after `limit`.
 pub fn wait_for(limit: Duration, what: impl FnMut() -> Result<()>) -> Result<()> {
     poll(limit, Duration::from_millis(20), what)
 }
 
-/// The same, as often as one wants.
+/// The same with a chosen interval.
 pub fn poll(limit: Duration, pause: Duration, mut what: impl FnMut() -> Result<()>) -> Result<()> {
     let end = Instant::now() + limit;
     loop {
         match what() {
             Ok(()) => return Ok(()),
-            Err(e) if Instant::now() > end => bail!("after {limit:?} still: {e:#}"),
+            Err(e) if Instant::now() > end => bail!("still after {limit:?}: {e:#}"),
             Err(_) => sleep(pause),
         }
     }
 }
 
-/// Ends the scheduler as a person would, which leaves its maps to be read.
+/// Ends the scheduler like a user at the console; its maps remain readable.
 pub fn end_with_sysrq() -> Result<()> {
     fs::write("/proc/sysrq-trigger", "S")?;
     wait_for(Duration::from_secs(10), || {
@@ -155,8 +157,8 @@ pub fn end_with_sysrq() -> Result<()> {
     })
 }
 
-/// Lets this process run when it wants to, however busy the machine is. Its
-/// children are ordinary.
+/// Makes this process SCHED_FIFO, so that it is not delayed by the tasks under test. Its
+/// children are normal tasks.
 pub fn become_realtime() -> Result<()> {
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     let param = libc::sched_param { sched_priority: 1 };
@@ -166,7 +168,7 @@ pub fn become_realtime() -> Result<()> {
     Ok(())
 }
 
-/// Takes CPUs on or off line, one after the other.
+/// Takes CPUs online or offline, one after the other.
 pub fn set_online(cpus: impl IntoIterator<Item = usize>, online: bool) -> Result<()> {
     for cpu in cpus {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/online");
@@ -175,7 +177,7 @@ pub fn set_online(cpus: impl IntoIterator<Item = usize>, online: bool) -> Result
     Ok(())
 }
 
-/// The numbers of a list of ranges such as `0-3,8`, as files of /sys have it.
+/// Parses a CPU list of sysfs such as `0-3,8`.
 pub fn cpu_list(text: &str) -> Result<Vec<usize>> {
     let mut cpus = Vec::new();
     for range in text.split(',').filter(|range| !range.is_empty()) {
