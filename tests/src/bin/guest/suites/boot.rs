@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A real boot: Debian, systemd, and ours in an initramfs. Each drill is a boot and
-//! a suite.
+//! A real boot: Debian, systemd, and scx_preload in an initramfs. Each drill is a boot and a
+//! suite.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ use crate::tests;
 
 const UNIT: &str = "scx_preload.service";
 
-/// Somebody else's, not enabled.
+/// Another scheduler, not enabled.
 const OTHER_UNIT: &str = "other_scheduler.service";
 
 /// Generous: the emulated CPUs are shared.
@@ -70,7 +70,7 @@ pub const OVERRIDE: &[Test] = tests![
     nothing_degraded
 ];
 
-/// Whoever made it; systemd comes with the real root.
+/// With any generator; systemd starts in the real root.
 pub const PLAIN_INITRAMFS: &[Test] = tests![
     enabled_with_ours,
     attached_before_root_mounted,
@@ -113,7 +113,7 @@ pub const NO_SCHED_EXT: &[Test] = tests![
 ];
 
 fn enabled_with_ours() -> Result<()> {
-    // A scheduler can die a moment after a good start: look again.
+    // A scheduler can be ejected a moment after it was enabled: check again.
     for _ in 0..2 {
         let (state, ops) = (scx_state()?, scx_ops().unwrap_or_default());
         ensure!(
@@ -187,7 +187,7 @@ fn pinned_for_root_only() -> Result<()> {
 
 fn no_process_left() -> Result<()> {
     for entry in fs::read_dir("/proc")? {
-        // A process may be gone by now; most entries are no processes.
+        // Fails if the process has exited, or for an entry that is not a process.
         let comm = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
         ensure!(!comm.starts_with("scx_preload"), "{} runs", comm.trim());
     }
@@ -210,7 +210,7 @@ fn unit_active() -> Result<()> {
     Ok(())
 }
 
-/// The boot came to its end and no unit failed in it.
+/// The boot has completed and no unit failed.
 fn nothing_degraded() -> Result<()> {
     let state = run("systemctl", &["is-system-running", "--wait"])?.stdout;
     let failed = run(
@@ -256,7 +256,7 @@ fn one_line_says_mode() -> Result<()> {
     Ok(())
 }
 
-/// The initramfs says it, and the real root's unit.
+/// Logged by the initramfs and by the unit in the real root.
 fn each_line_says_mode() -> Result<()> {
     let ours = journal::ours()?;
     let early = ours.iter().filter(|e| e.from_kmsg).count();
@@ -298,7 +298,7 @@ fn one_warning_about(what: &str) -> Result<()> {
     Ok(())
 }
 
-/// What of ours is in an image, by the list that its making left.
+/// The image has exactly these files of ours, by the list that the host has stored.
 fn image_has(list: &str, files: &[&str]) -> Result<()> {
     let list = read(format!("/opt/{list}.list"))?;
     let paths = list.lines().filter_map(|l| l.split_whitespace().last());
@@ -308,12 +308,12 @@ fn image_has(list: &str, files: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The drop-ins are on the disk; the image has what they make together.
+/// The drop-ins are on the disk; the image has the linked object and a list of those left out.
 fn image_has_no_parts() -> Result<()> {
     image_has("drop_ins", &["scheduler.bpf.o", "scheduler.bpf.o.left-out"])
 }
 
-/// Although there are drop-ins.
+/// Drop-ins are ignored then.
 fn own_object_is_in_the_image() -> Result<()> {
     image_has("own", &["scheduler.bpf.o"])
 }
@@ -339,7 +339,7 @@ fn hook_overridden() -> Result<()> {
     Ok(())
 }
 
-/// Our rule runs in the real root's udev.
+/// By the udev rule, in the real root.
 fn ours_follows() -> Result<()> {
     fs::remove_file("/sys/fs/bpf/other").context("no pin of the other one")?;
     wait_for(COME_BACK, is_ours)
@@ -358,13 +358,13 @@ fn stands_by() -> Result<()> {
     Ok(())
 }
 
-/// A service that starts another scheduler, as scx.service does, and is stopped.
+/// A service that starts another scheduler, like scx.service, and is stopped.
 fn ours_follows_a_service() -> Result<()> {
     run_ok("systemctl", &["start", OTHER_UNIT])?;
     wait_for(COME_BACK, other_stays)?;
     run_ok("systemctl", &["stop", OTHER_UNIT])?;
     wait_for(COME_BACK, is_ours)?;
-    // Now that ours is there, it still needs no more than to be started.
+    // While ours is attached, starting the service is still all that is needed.
     run_ok("systemctl", &["start", OTHER_UNIT])?;
     wait_for(COME_BACK, other_stays)?;
     run_ok("systemctl", &["stop", OTHER_UNIT])?;
@@ -380,7 +380,7 @@ fn comes_back_beside_hogs() -> Result<()> {
     come_back(1)
 }
 
-/// How long the kernel's own scheduler decides after another one was killed.
+/// Measures how long EEVDF schedules after another scheduler was killed.
 fn come_back(times: usize) -> Result<()> {
     for _ in 0..times {
         let other = Other::fixture()?;
@@ -401,7 +401,7 @@ fn come_back(times: usize) -> Result<()> {
 }
 
 fn error_brings_the_defaults() -> Result<()> {
-    // Alone in a boot, nothing has attached it yet.
+    // If this is the only test of the boot, it has not been attached yet.
     run(SCX_PRELOAD, &["resume"])?;
     is_ours()?;
     let seq = enable_seq()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Overrides that go wrong (`tests/fixtures/faults.bpf.c`): the machine runs on by the
-//! defaults and the reason is named. And what begins and ends it otherwise.
+//! Soft bypass: with faulty overrides (`tests/fixtures/faults.bpf.c`) the defaults take over
+//! and the reason is reported. Also on request of an override or the user.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -33,11 +33,10 @@ pub const TESTS: &[Test] = tests![
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Once on it stays on for as long as a test looks.
+/// Longer than any test.
 const HOLD: [&str; 2] = ["--set", "bypass_hold_ms=60000"];
 
-/// What a fault is tried on: more tasks than CPUs, some that sleep, and one whom
-/// some faults pick out.
+/// More tasks than CPUs, some of them sleepers, and one that some faults single out.
 struct Load {
     hogs: Vec<Hog>,
     sleepers: Vec<Hog>,
@@ -59,7 +58,7 @@ impl Load {
         Ok(Load { hogs, sleepers })
     }
 
-    /// Every task runs, and no CPU is idle for long.
+    /// Every task gets CPU time, and no CPU is idle for long.
     fn runs(&self) -> Result<()> {
         let before: Vec<u64> = self
             .sleepers
@@ -73,7 +72,7 @@ impl Load {
             .map(|(hog, before)| Ok(hog.sleeps()? - before))
             .collect::<Result<_>>()?;
         println!("{shares:.2?}, in all {total:.1} s; {slept:?} sleeps");
-        // 8 CPUs for 12 hogs: 1.33 s each of 2 s.
+        // 8 CPUs for 12 hogs: ideally 1.33 of 2 s each.
         ensure!(
             shares.iter().all(|s| *s > SECOND * 2 / 5),
             "a task starves: {shares:.2?}"
@@ -88,7 +87,7 @@ fn bypass_reason() -> Result<Option<String>> {
     Ok(status()?["bypass"]["on"].as_str().map(String::from))
 }
 
-/// Waits until bypass is on, and says why; the status that was read last.
+/// Waits for a soft bypass; returns the status with its reason.
 fn begins() -> Result<Value> {
     let start = Instant::now();
     loop {
@@ -106,8 +105,8 @@ fn begins() -> Result<Value> {
     }
 }
 
-/// The override `fault_<what>` is bypassed for `reason`, `text` is in the words for it,
-/// and all tasks run.
+/// The override `fault_<what>` is bypassed for `reason`, the message contains `text`, and all
+/// tasks run.
 fn fault(what: &str, reason: &str, text: &str) -> Result<()> {
     fault_of(&format!("fault_{what}"), reason, text)
 }
@@ -164,7 +163,7 @@ fn leaks() -> Result<()> {
     fault("leaks", "stall", "was runnable on CPU")
 }
 
-/// Two that share a CPU, of which the override never lets one run.
+/// Three hogs share a CPU; the override never lets one of them run.
 fn starves() -> Result<()> {
     load_override("fault_starves", &HOLD)?;
     let kind = Kind {
@@ -198,8 +197,8 @@ fn asks() -> Result<()> {
     )
 }
 
-/// Each bypass lasts four times as long as the one before, and the last until the user
-/// ends it.
+/// Each soft bypass lasts four times as long as the previous one, the last until the user ends
+/// it.
 fn backs_off() -> Result<()> {
     load_override(
         "fault_asks",
@@ -220,13 +219,13 @@ fn backs_off() -> Result<()> {
     let at = |n: usize| log[n]["at"].as_f64().unwrap_or(0.0);
     ensure!(log.len() == 5, "{log:?}");
     let (first, second) = (at(1) - at(0), at(3) - at(2));
-    // The watch looks each 125 ms, and later under load.
+    // The watch timer checks every 125 ms, later under load.
     ensure!((0.2..0.6).contains(&first), "the first lasts {first} s");
     ensure!((0.8..1.4).contains(&second), "the second lasts {second} s");
     ensure!(seen["bypass"]["until"].is_null(), "{}", seen["bypass"]);
     sleep(2 * SECOND);
     ensure!(bypass_reason()?.as_deref() == Some("override"));
-    // This one asks again at once.
+    // This override requests it again at once.
     let err = run_ok(SCX_PRELOAD, &["bypass", "off"]).err();
     let err = err
         .context("an override that asks always is asked")?
@@ -238,7 +237,7 @@ fn backs_off() -> Result<()> {
     unload()
 }
 
-/// Tells the override, and keeps to it.
+/// The override is notified, and not called until the user ends the bypass.
 fn user_turns_it_on_and_off() -> Result<()> {
     let err = run_ok(SCX_PRELOAD, &["bypass", "on"]).err();
     let err = err.context("bypassed without a scheduler")?.to_string();
@@ -272,7 +271,8 @@ fn user_turns_it_on_and_off() -> Result<()> {
     unload()
 }
 
-/// Flipped often, with tasks in the override's queue and in the defaults': all go on.
+/// Soft bypass turned on and off often, with tasks on the DSQs of the override and of the
+/// defaults: all make progress.
 fn loses_no_task() -> Result<()> {
     load_override("own_queue", &[])?;
     let load = Load::start()?;
@@ -309,7 +309,7 @@ fn loses_no_task() -> Result<()> {
     unload()
 }
 
-/// The override knows no nice levels; the defaults do.
+/// The override ignores nice levels; the defaults honor them.
 fn weights_are_respected() -> Result<()> {
     load_override("own_queue", &[])?;
     run_ok(SCX_PRELOAD, &["bypass", "on"])?;
@@ -322,7 +322,7 @@ fn weights_are_respected() -> Result<()> {
     let shares = shares(&hogs, 5 * SECOND)?;
     let ratio = shares[0].as_secs_f64() / shares[1].as_secs_f64();
     println!("{ratio:.2}");
-    // Ideal is 3.06, and first in first out gives 1.
+    // Ideal is 3.06; FIFO order gives 1.
     ensure!((2.2..4.2).contains(&ratio), "nice 0 to nice 5: {ratio:.2}");
     unload()
 }

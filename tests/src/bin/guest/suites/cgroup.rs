@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! cpu.weight: cgroups get what their weights make of the machine, however many
-//! tasks are in them.
+//! cpu.weight: cgroups get CPU time in proportion to their weights, however many tasks are in
+//! them.
 
 use std::fs;
 use std::path::Path;
@@ -28,14 +28,14 @@ pub const TESTS: &[Test] = tests![
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Two cgroups, and two in the first one.
+/// Two cgroups, and two children of the first one.
 const A: &str = "/sys/fs/cgroup/a";
 const B: &str = "/sys/fs/cgroup/b";
 const A_X: &str = "/sys/fs/cgroup/a/x";
 const A_Y: &str = "/sys/fs/cgroup/a/y";
 
-/// The cgroups with the cpu controller on and these weights. What an earlier test has
-/// left in them is gone: its hogs died with it.
+/// Creates cgroups with the cpu controller and these weights. They are empty: hogs of an
+/// earlier test died with it.
 fn groups(weights: &[(&str, u32)]) -> Result<()> {
     load(&[])?;
     set(CGROUPS, "cgroup.subtree_control", "+cpu")?;
@@ -60,8 +60,8 @@ fn in_group(cgroup: &'static str) -> Kind {
     }
 }
 
-/// Starts so many hogs of each kind and tells what each kind gets of the machine's
-/// CPUs once that has settled.
+/// Starts this many hogs of each kind and returns how many CPUs each kind gets once that has
+/// settled.
 fn parts(kinds: &[(usize, Kind)]) -> Result<Vec<f64>> {
     let mut hogs = Vec::new();
     for (count, kind) in kinds {
@@ -94,20 +94,20 @@ fn by_weight() -> Result<()> {
     ratio_is(&parts(&[(8, in_group(A)), (8, in_group(B))])?, 3.0)
 }
 
-/// Each half of the machine, and that is 4 of 8 CPUs: 4 hogs against 20.
+/// 4 hogs against 20: each cgroup gets half of the 8 CPUs, which is just enough for 4 hogs.
 fn by_weight_and_not_by_number() -> Result<()> {
     groups(&[(A, 100), (B, 100)])?;
     ratio_is(&parts(&[(4, in_group(A)), (20, in_group(B))])?, 1.0)
 }
 
-/// A group stands beside the tasks outside of all groups: of 100 each, 8 of them have
-/// twice the weight of one of 400.
+/// A cgroup competes with tasks outside of all cgroups: 8 of these, of weight 100 each, have
+/// twice the weight of the cgroup's 400.
 fn beside_tasks_outside() -> Result<()> {
     groups(&[(A, 400)])?;
     ratio_is(&parts(&[(16, in_group(A)), (8, Kind::default())])?, 0.5)
 }
 
-/// A's half is its children's, 1 to 3; B has the other one.
+/// A's half is divided 1 to 3 between its children; B gets the other half.
 fn within_a_parent() -> Result<()> {
     groups(&[(A, 100), (B, 100), (A_X, 100), (A_Y, 300)])?;
     let parts = parts(&[(8, in_group(A_X)), (4, in_group(A_Y)), (8, in_group(B))])?;
@@ -115,7 +115,7 @@ fn within_a_parent() -> Result<()> {
     ratio_is(&[parts[1], parts[0]], 3.0)
 }
 
-/// Of one CPU: nice levels count within a group, and not beyond it.
+/// On one CPU: nice levels count within a cgroup, not between cgroups.
 fn nice_within_a_group() -> Result<()> {
     groups(&[(A, 100), (B, 100)])?;
     let on = |cgroup, nice| Kind {
@@ -129,7 +129,7 @@ fn nice_within_a_group() -> Result<()> {
     ratio_is(&[parts[0] + parts[1], parts[2]], 1.0)
 }
 
-/// 8 tasks that hardly run leave A's share to A's one hog; B has one too.
+/// 8 tasks that hardly run leave A's share to the one hog in A; B has one hog, too.
 fn sleepers_take_no_share() -> Result<()> {
     groups(&[(A, 300), (B, 100)])?;
     let pinned = |cgroup| Kind {
@@ -154,7 +154,7 @@ fn a_weight_changes() -> Result<()> {
     ratio_is(&parts(&kinds)?, 4.0)
 }
 
-/// cpu.idle: next to nothing beside others, but never nothing.
+/// cpu.idle: gets very little beside others, but does not starve.
 fn idle_group() -> Result<()> {
     groups(&[(A, 100), (B, 100)])?;
     set(A, "cpu.idle", 1)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Drop-ins: what `load` and `link` make of the overrides that they find.
+//! Drop-ins: how `load` and `link` combine the overrides that they find.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -35,7 +35,7 @@ const OWN: &str = "/etc/scx_preload/scheduler.bpf.o";
 const SLICE: &str = "hook_task_slice";
 const CAPACITY: &str = "hook_cpu_capacity";
 
-/// A machine with no drop-ins but those of one test.
+/// Drop-in directories that contain only those of one test.
 struct Machine;
 
 impl Machine {
@@ -47,7 +47,7 @@ impl Machine {
         Ok(Self)
     }
 
-    /// Puts an override or fixture there.
+    /// Installs an override or fixture.
     fn add(&self, dir: &str, name: &str, from: &str) -> Result<()> {
         fs::copy(object(from), path(dir, name)).with_context(|| format!("{dir}/{name}"))?;
         Ok(())
@@ -70,7 +70,7 @@ fn path(dir: &str, name: &str) -> PathBuf {
     Path::new(dir).join(format!("{name}.bpf.o"))
 }
 
-/// The scheduler is ours, and overrides just these hooks.
+/// Our scheduler is enabled, with exactly these hooks overridden.
 fn runs_with(hooks: &[&str]) -> Result<()> {
     let status = status()?;
     ensure!(status["ours"] == true, "{}", status["kernel"]);
@@ -84,7 +84,7 @@ fn runs_with(hooks: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// `load --boot`, which succeeds and warns in this many lines, each with its words.
+/// `load --boot` succeeds with one warning for each element, which contains all its words.
 fn boots_with(warnings: &[&[&str]]) -> Result<()> {
     let out = run(SCX_PRELOAD, &["load", "--boot"])?;
     println!("{}", out.stderr);
@@ -146,7 +146,7 @@ fn defaults_only_on_demand() -> Result<()> {
     unload_any()
 }
 
-/// Each mistake that shows before the kernel sees it, with a word of the reason.
+/// Adds each kind of mistake that is detected before the load; returns names and reasons.
 fn add_broken(machine: &Machine) -> Result<[(&'static str, &'static str); 4]> {
     machine.write(LIB, "20-garbage", "garbage")?;
     machine.add(LIB, "30-typo", "misspelled")?;
@@ -160,7 +160,7 @@ fn add_broken(machine: &Machine) -> Result<[(&'static str, &'static str); 4]> {
     ])
 }
 
-/// Refused until one does what it says, again and again.
+/// Each load is refused and names a drop-in, until all are masked as it suggests.
 fn by_hand_a_broken_one_is_named() -> Result<()> {
     let machine = Machine::new()?;
     machine.add(LIB, "10-slice", SLICE)?;
@@ -214,7 +214,7 @@ fn boot_leaves_out_refused_ones() -> Result<()> {
     unload_any()
 }
 
-/// The verifier lets them pass, and then they stop the scheduler.
+/// The verifier accepts them, but init fails.
 fn boot_without_those_that_do_not_run() -> Result<()> {
     let machine = Machine::new()?;
     machine.add(LIB, "10-slice", SLICE)?;
@@ -272,8 +272,8 @@ fn links_the_same() -> Result<()> {
     Ok(())
 }
 
-/// As for an initramfs: the drop-ins are elsewhere then, and the boot sees the
-/// linked object and what was left out of it.
+/// As for an initramfs: it contains no drop-ins, only the linked object and a list of those
+/// that were left out.
 fn links_for_a_boot() -> Result<()> {
     let machine = Machine::new()?;
     let link = ["link", "--drop-ins", "--boot", "-o", OWN];

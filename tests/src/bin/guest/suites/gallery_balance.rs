@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Overrides of the gallery that say which CPUs tasks get: each does what the defaults do
-//! not.
+//! Example overrides of placement and balance: each has an effect that is absent with the
+//! defaults.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,13 +24,13 @@ pub const TESTS: &[Test] = tests![
     mitosis_and_an_order,
 ];
 
-/// On a machine with four LLCs of two CPUs.
+/// For a machine with four LLCs of two CPUs each.
 pub const FOUR_LLC: &[Test] = tests![p2dq_when_busy, p2dq_when_idle];
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How the looks of LLC 0 for tasks elsewhere go to LLC 1, 2 and 3, where 6, 4 and 2 wait.
-/// `others` are linked with the fixture that counts them and lets nothing move.
+/// How LLC 0's attempts to pull tasks are divided among LLC 1, 2 and 3, where 6, 4 and 2 tasks
+/// wait. `others` are linked with the fixture that counts them and lets no task move.
 fn looks(others: &[&str], of: Kind) -> Result<[f64; 3]> {
     become_realtime()?;
     load_overrides(&[&["pulls"], others].concat(), &[])?;
@@ -65,8 +65,8 @@ fn looks(others: &[&str], of: Kind) -> Result<[f64; 3]> {
     Ok([0, 1, 2].map(|n| counts[n] as f64 / all as f64))
 }
 
-/// Busy CPUs of the defaults look at the other LLCs in turn; these at the longest queue, or
-/// at the second if the longest is not one of the two.
+/// With the defaults, busy CPUs try the other LLCs in turn; with p2dq the longer of two random
+/// DSQs, which is the longest or the second.
 fn p2dq_when_busy() -> Result<()> {
     let [first, second, third] = looks(&[], Kind::default())?;
     ensure!(
@@ -87,7 +87,7 @@ fn p2dq_when_busy() -> Result<()> {
     unload()
 }
 
-/// CPUs that go idle all look at the longest queue with the defaults.
+/// With the defaults, newly idle CPUs all try the longest DSQ.
 fn p2dq_when_idle() -> Result<()> {
     let pattern = Some((SECOND / 1000, SECOND / 100));
     let sleeper = Kind {
@@ -108,8 +108,8 @@ fn llc(hog: &Hog) -> Result<usize> {
     Ok(hog.cpu()? / 4)
 }
 
-/// How often 2 hogs of weight 305 and 11 of 100 change their LLC, and how the weight is
-/// divided then: 1110 and 600 at first. No division is even.
+/// How many times 2 hogs of weight 305 and 11 of 100 change their LLC, and how the weight is
+/// divided in the end: 1110 and 600 at first. No division is exactly even.
 fn weights_settle() -> Result<(usize, [u32; 2])> {
     const HEAVY: usize = 2;
     let start = |count, nice, cpus| {
@@ -148,7 +148,7 @@ fn weights_settle() -> Result<(usize, [u32; 2])> {
     Ok((changes, weights))
 }
 
-/// Once the weights are even, tasks stay where they are.
+/// Once the weights are balanced, tasks stay in their LLC.
 fn settles_by_weight() -> Result<()> {
     let (changes, weights) = weights_settle()?;
     ensure!(changes < 6, "{changes} changes of LLC");
@@ -167,7 +167,7 @@ fn rusty() -> Result<()> {
     unload()
 }
 
-/// Domains by weight, and within a domain tasks that stay on their core.
+/// Domains are balanced by weight, and within a domain tasks stay on their core.
 fn rusty_and_stay_on_core() -> Result<()> {
     load(&[])?;
     let defaults = share_on_core()?;
@@ -189,7 +189,7 @@ fn rusty_and_stay_on_core() -> Result<()> {
     unload()
 }
 
-/// Two cgroups with nothing else in them.
+/// Two cgroups, each with hogs only.
 const GROUPS: [&str; 2] = ["/sys/fs/cgroup/gallery_a", "/sys/fs/cgroup/gallery_b"];
 
 fn in_group(n: usize, kind: Kind) -> Kind {
@@ -199,7 +199,7 @@ fn in_group(n: usize, kind: Kind) -> Kind {
     }
 }
 
-/// 6 hogs in each of the cgroups.
+/// Starts 6 hogs in each of the cgroups.
 fn groups_of_hogs() -> Result<[Vec<Hog>; 2]> {
     for group in GROUPS {
         fs::create_dir_all(group).with_context(|| format!("cannot make {group}"))?;
@@ -208,7 +208,7 @@ fn groups_of_hogs() -> Result<[Vec<Hog>; 2]> {
     Ok([start(0)?, start(1)?])
 }
 
-/// The CPUs that any of these is on within a second.
+/// The CPUs that each set of hogs uses within a second.
 fn cpus_of(hogs: [&[Hog]; 2]) -> Result<[BTreeSet<usize>; 2]> {
     let mut cpus = [BTreeSet::new(), BTreeSet::new()];
     for _ in 0..50 {
@@ -256,7 +256,8 @@ fn mitosis() -> Result<()> {
     unload()
 }
 
-/// A cgroup that is empty gives its CPUs back to all that are in none, and gets some again.
+/// An empty cgroup's CPUs go to the tasks outside of all cgroups; it gets CPUs again when
+/// needed.
 fn mitosis_follows_its_cgroups() -> Result<()> {
     become_realtime()?;
     load_override("mitosis", &["--set", "mitosis_keep_ns=300000000"])?;
@@ -279,7 +280,7 @@ fn mitosis_follows_its_cgroups() -> Result<()> {
     unload()
 }
 
-/// Cells, and in each of them slices of 100 ms: an override of the suite `hooks`.
+/// Cells, combined with slices of 100 ms by an override of the suite `hooks`.
 fn mitosis_and_an_order() -> Result<()> {
     let switches = |hogs: [&[Hog]; 2]| -> Result<u64> {
         let count = || -> Result<u64> {

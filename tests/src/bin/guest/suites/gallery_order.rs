@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The overrides that order tasks, and the layers that they are ordered in: what is not so
-//! with the defaults is so with the override.
+//! Example overrides that order tasks or put them into layers: each has an effect that is
+//! absent with the defaults.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub const TESTS: &[Test] = tests![rlfifo, flash, layered, lavd, layered_and_lavd
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Wants two thirds of its CPU, in short turns.
+/// Wants two thirds of its CPU, in short bursts.
 const SHORT: Kind = Kind {
     comm: "short",
     cpus: &[2],
@@ -32,15 +32,15 @@ const LONG: Kind = Kind {
     ..SHORT
 };
 
-/// What happens to a task with short turns.
+/// Bursts of a task.
 struct Turns {
-    /// Turns that it finished.
+    /// Completed bursts.
     count: u64,
-    /// For how long it waited for its CPU before and within each, on average.
+    /// Average time that it was runnable without running, per burst.
     wait: Duration,
 }
 
-/// A look at `task` for some seconds.
+/// Observes `task` for two seconds.
 fn turns(task: &Hog) -> Result<Turns> {
     let (sleeps, waited) = (task.sleeps()?, task.waited()?);
     sleep(2 * SECOND);
@@ -49,8 +49,8 @@ fn turns(task: &Hog) -> Result<Turns> {
     Ok(Turns { count, wait })
 }
 
-/// One with short turns and three hogs on one CPU: the first's turns, and the least part of
-/// the CPU that a hog gets.
+/// Runs a task with short bursts and three hogs on one CPU; returns its bursts and the least
+/// fraction of the CPU that a hog gets.
 fn short_beside_long(short: Kind) -> Result<(Turns, f64)> {
     let hogs = Hog::start_many(
         3,
@@ -74,7 +74,7 @@ fn short_beside_long(short: Kind) -> Result<(Turns, f64)> {
     Ok((turns, least))
 }
 
-/// How many times as much of a CPU nice 0 gets as nice 5.
+/// CPU time of nice 0 relative to nice 5.
 fn advantage_of_weight() -> Result<f64> {
     let hogs = [Hog::start(LONG)?, Hog::start(Kind { nice: 5, ..LONG })?];
     sleep(SECOND / 2);
@@ -82,7 +82,7 @@ fn advantage_of_weight() -> Result<f64> {
     Ok(shares[0].div_duration_f64(shares[1]))
 }
 
-/// Who sleeps much waits for all others to have had a slice, and weight is nothing.
+/// A task that sleeps much waits until all others have had a slice, and weights are ignored.
 fn rlfifo() -> Result<()> {
     const SELDOM: Kind = Kind {
         pattern: Some((Duration::from_millis(1), Duration::from_millis(20))),
@@ -102,8 +102,8 @@ fn rlfifo() -> Result<()> {
     unload()
 }
 
-/// One with turns of 0.3 ms beside two hogs and six that stay for 50 ms. All but the hogs
-/// want less than a fair part of their two CPUs.
+/// A task with bursts of 0.3 ms beside two hogs and six tasks with bursts of 50 ms. All but
+/// the hogs want less than a fair share of their two CPUs.
 fn short_among_stayers() -> Result<Turns> {
     let among = |pattern| Kind {
         cpus: &[2, 3],
@@ -119,7 +119,7 @@ fn short_among_stayers() -> Result<Turns> {
     Ok(turns)
 }
 
-/// Who sleeps again soon does not wait for those that stay, and weight counts as before.
+/// A task with short bursts does not wait for those with long ones, and weights still count.
 fn flash() -> Result<()> {
     load(&[])?;
     let defaults = short_among_stayers()?;
@@ -141,14 +141,14 @@ fn flash() -> Result<()> {
 const LAYERED: &[&str] = &["hook_pick_idle_cpu", "hook_task_queue", "hook_dispatch"];
 const MSEC: Duration = Duration::from_millis(1);
 
-/// Free to run anywhere, but of the layer of CPUs 2 and 3.
+/// Allowed on all CPUs, but of the layer of CPUs 2 and 3.
 const RENDER: Kind = Kind {
     comm: "render-1",
     cpus: &[],
     ..LONG
 };
 
-/// The part of looks at `hogs` that find one on CPUs 2 and 3.
+/// The fraction of samples in which a hog is on CPUs 2 and 3.
 fn on_layer(hogs: &[Hog]) -> Result<f64> {
     const LOOKS: usize = 50;
     let mut hits = 0;
@@ -161,8 +161,8 @@ fn on_layer(hogs: &[Hog]) -> Result<f64> {
     Ok(hits as f64 / (LOOKS * hogs.len()) as f64)
 }
 
-/// Three hogs of a layer, one of its tasks that sleeps, and others beside them: how much of
-/// each is on the layer's CPUs, and how much of a CPU each of the layer's hogs gets.
+/// Three hogs of a layer, a sleeper of the same layer, and other tasks: how much of each is on
+/// the layer's CPUs, and the least CPU time that one of the layer's hogs gets.
 fn place() -> Result<[f64; 4]> {
     let hogs = Hog::start_many(3, RENDER)?;
     let sleeper = [Hog::start(Kind {
@@ -184,8 +184,8 @@ fn place() -> Result<[f64; 4]> {
     Ok([seen[0], seen[1], seen[2], least])
 }
 
-/// Tasks named render* are on CPUs 2 and 3 only, though nobody set an affinity, and those of
-/// a high nice level on 6 and 7; others go elsewhere, too.
+/// Tasks named render* run on CPUs 2 and 3 only, without an affinity, and those of a high nice
+/// level on 6 and 7; others run elsewhere, too.
 fn layered() -> Result<()> {
     load(&[])?;
     let [hogs, sleeper, ..] = place()?;
@@ -226,18 +226,18 @@ fn layered() -> Result<()> {
     unload()
 }
 
-/// What becomes of a ring of two tasks and of eight hogs on two CPUs.
+/// A ring of two tasks and eight hogs on two CPUs.
 struct Links {
-    /// How long a round takes, on average.
+    /// Average duration of a round.
     round: Duration,
-    /// The least part of a CPU that one of each gets.
+    /// The least fraction of a CPU that a task of the ring, and a hog, gets.
     link: f64,
     hog: f64,
-    /// How much of them is on CPUs 2 and 3.
+    /// The fraction of samples on CPUs 2 and 3.
     place: f64,
 }
 
-/// All of these are of `kind`.
+/// All tasks are of `kind`.
 fn links_beside_hogs(kind: Kind) -> Result<Links> {
     let hogs = Hog::start_many(8, kind)?;
     let ring = Ring::start(2, kind, 2 * MSEC)?;
@@ -251,7 +251,7 @@ fn links_beside_hogs(kind: Kind) -> Result<Links> {
     let (link, hog) = (least(links)?, least(used)?);
 
     let rounds = ring.stop()?;
-    // At first nobody knew what these do.
+    // Skip the time until the override has learned what the tasks do.
     let rounds = &rounds[rounds.len() / 3..];
     ensure!(!rounds.is_empty(), "no rounds");
     let round = rounds.iter().sum::<Duration>() / rounds.len() as u32;
@@ -268,8 +268,8 @@ fn links_beside_hogs(kind: Kind) -> Result<Links> {
 
 const LAVD: &[&str] = &["hook_task_vtime", "hook_task_charge"];
 
-/// Tasks that wait for each other and wake each other get more of the CPU than hogs, and are
-/// done earlier; these still get some.
+/// Tasks that wake each other and wait for each other get more CPU time than hogs, and finish
+/// earlier; hogs do not starve.
 fn links_first(fair: &Links, lavd: &Links) -> Result<()> {
     ensure!(lavd.round.mul_f64(1.25) < fair.round && lavd.link > 1.3 * lavd.hog);
     ensure!(lavd.hog > 0.05, "a hog gets {:.2}", lavd.hog);
@@ -290,7 +290,7 @@ fn lavd() -> Result<()> {
     unload()
 }
 
-/// The same within a layer, whose tasks stay on its CPUs.
+/// The same in a layer, whose tasks stay on its CPUs.
 fn layered_and_lavd() -> Result<()> {
     load_override("layered", &[])?;
     let fair = links_beside_hogs(RENDER)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Overrides that show ideas of other schedulers: when a task runs, and for how long.
-//! Each effect is absent with the defaults.
+//! Example overrides of when a task runs and for how long: each has an effect that is absent
+//! with the defaults.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub const TESTS: &[Test] = tests![chaos, cosmos, tickless];
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
 
-/// How late this task runs after each of `count` sleeps, sorted. It works in between.
+/// This task's wakeup latencies after `count` sleeps, sorted. It works in between.
 fn lateness(count: usize, work: Duration, pause: Duration) -> Vec<Duration> {
     let mut late = Vec::new();
     for _ in 0..count {
@@ -31,7 +31,7 @@ fn lateness(count: usize, work: Duration, pause: Duration) -> Vec<Duration> {
     late
 }
 
-/// Does `what` with this task on one CPU.
+/// Runs `what` with this task pinned to one CPU.
 fn alone_on<T>(cpu: usize, what: impl FnOnce() -> Result<T>) -> Result<T> {
     allow(Pid::from_raw(0), [cpu])?;
     let done = what();
@@ -41,7 +41,7 @@ fn alone_on<T>(cpu: usize, what: impl FnOnce() -> Result<T>) -> Result<T> {
 
 const DELAY: Duration = Duration::from_millis(30);
 
-/// Of 60 wakeups those that came late by as much as chaos delays them.
+/// How many of 60 wakeups were delayed as much as chaos does.
 fn delayed() -> usize {
     let late = lateness(60, MS, 4 * MS);
     println!("median {:.1?}, 9/10 {:.1?}", late[30], late[54]);
@@ -57,7 +57,7 @@ fn chaos() -> Result<()> {
     )?;
     let free = delayed();
     let pinned = alone_on(3, || Ok(delayed()))?;
-    // Busy CPUs have to take care of them as well.
+    // Busy CPUs must release delayed tasks, too.
     let hogs = Hog::start_many(12, Kind::default())?;
     let busy = delayed();
     let shares = shares(&hogs, SECOND)?;
@@ -75,7 +75,7 @@ fn chaos() -> Result<()> {
     unload()
 }
 
-/// Tasks that were queued in an LLC's queue while two CPUs had these to run.
+/// Number of tasks inserted into the LLC's DSQ in 2 s while these run on two CPUs.
 fn through_llc_queue(_tasks: Vec<Hog>) -> Result<u64> {
     sleep(SECOND);
     let before = counter(&status()?, "enqueue_llc")?;
@@ -88,7 +88,7 @@ fn cosmos() -> Result<()> {
         cpus: &[2, 3],
         ..Kind::default()
     };
-    // They wake up at once, and use three eighths of the two CPUs.
+    // All wake up at the same time, and use three eighths of the two CPUs.
     let light = || Hog::start_in_step(6, two_cpus, MS, 8 * MS);
     load(&[])?;
     let defaults = through_llc_queue(light()?)?;
@@ -108,7 +108,7 @@ fn cosmos() -> Result<()> {
     unload()
 }
 
-/// How often a hog alone on a CPU had to ask whether it may go on, in a second.
+/// How many times in a second the slice of a hog that is alone on its CPU was extended.
 fn asks() -> Result<u64> {
     let _hog = Hog::start(Kind {
         cpus: ONLY[5],
@@ -128,7 +128,7 @@ fn tickless() -> Result<()> {
     println!("slices: {defaults}, {tickless}");
     ensure!(defaults > 50, "{defaults} slices a second");
     ensure!(tickless * 4 < defaults, "{tickless} slices a second");
-    // A second one on the same CPU gets its half, and who wakes up gets in.
+    // A second hog on the same CPU gets its half, and a waking task gets to run.
     let kind = Kind {
         cpus: ONLY[5],
         ..Kind::default()
@@ -140,7 +140,7 @@ fn tickless() -> Result<()> {
     sleep(SECOND / 4);
     let pair = shares(&hogs, SECOND)?;
     drop(hogs);
-    // More hogs than CPUs, which come one after the other.
+    // More hogs than CPUs, started in two batches.
     let mut hogs = Hog::start_many(8, Kind::default())?;
     sleep(SECOND / 2);
     hogs.extend(Hog::start_many(4, Kind::default())?);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Each hook: its default runs, and an override of it changes what it should.
-//! The overrides are those of `tests/fixtures/each_hook.bpf.c`.
+//! Each hook: its default runs, and an override (in `tests/fixtures/each_hook.bpf.c`) has the
+//! expected effect.
 
 use std::fs;
 use std::ops::Range;
@@ -60,7 +60,7 @@ const PLAIN: Kind = Kind {
     ..FAVOURED
 };
 
-/// Runs `test` with the override linked before the defaults, and behind them.
+/// Runs `test` with the override linked before and after the defaults.
 fn in_both_orders(name: &str, test: impl Fn() -> Result<()>) -> Result<()> {
     in_both_orders_with(name, &[], test)
 }
@@ -71,7 +71,7 @@ fn in_both_orders_with(name: &str, args: &[&str], test: impl Fn() -> Result<()>)
     is_overridden(name)?;
     test().context("override linked first")?;
     is_still_fine(name)?;
-    // Linking does not depend on the kernel: once is enough.
+    // Linking does not depend on the kernel, so one kernel is enough.
     if word("scx_test.boot")?.as_deref() == Some("other") {
         return unload();
     }
@@ -91,10 +91,10 @@ fn is_overridden(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Nothing went wrong with it, and it is still ours that runs.
+/// There were no bad results, and our scheduler is still enabled.
 fn is_still_fine(name: &str) -> Result<()> {
     let status = status()?;
-    // Its own test has seen the end of that one.
+    // The test of hook_exit ends the scheduler.
     ensure!(
         name == "hook_exit" || status["ours"] == true,
         "{}",
@@ -104,12 +104,12 @@ fn is_still_fine(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// How often it was asked, and how often its default body.
+/// Number of calls of a hook, and of its default.
 fn calls(status: &Value, name: &str) -> Result<(u64, u64)> {
     Ok((hook(status, name, "calls")?, hook(status, name, "dfl")?))
 }
 
-/// It was asked, and the default body was not.
+/// The hook was called, and its default was not.
 fn replaces_the_default(name: &str) -> Result<Value> {
     let status = status()?;
     let (calls, dfl) = calls(&status, name)?;
@@ -120,7 +120,7 @@ fn replaces_the_default(name: &str) -> Result<Value> {
     Ok(status)
 }
 
-/// More tasks than CPUs, of which some sleep: every decision comes up.
+/// More tasks than CPUs, some of them sleepers, so that every decision occurs.
 fn mixed_load(window: Duration) -> Result<()> {
     let hogs = Hog::start_many(11, Kind::default())?;
     let pattern = Some((Duration::from_millis(3), Duration::from_millis(5)));
@@ -152,7 +152,7 @@ fn defaults_of_all_hooks_run() -> Result<()> {
     sleep(SECOND);
     end_with_sysrq()?;
     let status = status()?;
-    // Not asked without an override.
+    // Not called without an override.
     const SILENT: [&str; 4] = [
         "hook_enqueue",
         "hook_dispatch",
@@ -183,7 +183,7 @@ fn defaults_of_all_hooks_run() -> Result<()> {
     unload()
 }
 
-/// Favoured tasks wake up on CPU 6 and nowhere else.
+/// Favored tasks wake up on CPU 6 only.
 fn pick_idle_cpu() -> Result<()> {
     in_both_orders("hook_pick_idle_cpu", || {
         let pattern = Some((Duration::from_millis(1), Duration::from_millis(5)));
@@ -205,8 +205,8 @@ fn pick_idle_cpu() -> Result<()> {
     })
 }
 
-/// Whether `is_so` more often than not: a kernel thread, or this task, may be where another
-/// one would go, which then goes elsewhere.
+/// Whether `is_so` is true more often than not: a kernel thread or this task may occupy the
+/// CPU that the task would otherwise go to.
 fn mostly(mut is_so: impl FnMut() -> Result<bool>) -> Result<bool> {
     const MAJORITY: u32 = 5;
     let (mut yes, mut no) = (0, 0);
@@ -221,7 +221,7 @@ fn mostly(mut is_so: impl FnMut() -> Result<bool>) -> Result<bool> {
     Ok(yes > no)
 }
 
-/// LLC 0 has no idle core but idle siblings: favoured tasks leave it, others stay.
+/// LLC 0 has no idle core but idle siblings: favored tasks leave it, others stay.
 fn leave_llc() -> Result<()> {
     fn leaves(kind: Kind) -> Result<bool> {
         let _hogs = [
@@ -240,7 +240,7 @@ fn leave_llc() -> Result<()> {
             pattern,
             ..kind
         })?;
-        // Once away it has no reason to return.
+        // Once it has left, it has no reason to return by itself.
         mostly(|| {
             sleeper.allow([1])?;
             sleep(SECOND / 20);
@@ -258,7 +258,7 @@ fn leave_llc() -> Result<()> {
     })
 }
 
-/// All wait in the queue of LLC 1; those of LLC 0 live on what they steal.
+/// All tasks wait on the DSQ of LLC 1; the CPUs of LLC 0 only run what they steal.
 fn task_queue() -> Result<()> {
     in_both_orders("hook_task_queue", || {
         mixed_load(2 * SECOND)?;
@@ -272,7 +272,7 @@ fn task_queue() -> Result<()> {
     })
 }
 
-/// 100 ms instead of 5: two hogs on a CPU are switched far less often.
+/// With slices of 100 ms instead of 5, two hogs on a CPU are switched far less often.
 fn task_slice() -> Result<()> {
     fn switches() -> Result<u64> {
         let hogs = [Hog::start(PLAIN)?, Hog::start(PLAIN)?];
@@ -296,7 +296,7 @@ fn task_slice() -> Result<()> {
     })
 }
 
-/// How many times as much CPU time the first of two hogs on a CPU gets.
+/// CPU time of a favored hog relative to a plain one on the same CPU.
 fn advantage() -> Result<f64> {
     let hogs = [Hog::start(FAVOURED)?, Hog::start(PLAIN)?];
     sleep(SECOND / 2);
@@ -305,12 +305,12 @@ fn advantage() -> Result<f64> {
     Ok(shares[0].as_secs_f64() / shares[1].as_secs_f64().max(0.001))
 }
 
-/// Favoured tasks are always 100 ms early: nobody else runs.
+/// Keys of favored tasks are always 100 ms ahead: no other task runs.
 fn task_vtime() -> Result<()> {
     load(&[])?;
     let fair = advantage()?;
     ensure!((0.8..1.25).contains(&fair), "{fair:.2} with the defaults");
-    // It starves the others, and is not to be bypassed for that.
+    // It starves the others, which must not start a soft bypass.
     in_both_orders_with("hook_task_vtime", &["--set", "bypass_stall_ms=0"], || {
         let advantage = advantage()?;
         ensure!(advantage > 10.0, "advantage of {advantage:.2}");
@@ -318,7 +318,7 @@ fn task_vtime() -> Result<()> {
     })
 }
 
-/// Favoured tasks pay a quarter and so get four times as much.
+/// Favored tasks are charged a quarter, so they get four times as much.
 fn task_charge() -> Result<()> {
     in_both_orders("hook_task_charge", || {
         let advantage = advantage()?;
@@ -330,8 +330,8 @@ fn task_charge() -> Result<()> {
     })
 }
 
-/// Without preemption a task that sleeps waits for the end of a hog's slice, a long
-/// one here, each time, and so gets far less CPU time.
+/// Without preemption a sleeper waits for the end of a hog's slice, a long one here, at each
+/// wakeup, and gets far less CPU time.
 fn task_preempt() -> Result<()> {
     const LONG_SLICES: &[&str] = &["--set", "slice_ns=30000000"];
     fn sleeper_share() -> Result<Duration> {
@@ -367,8 +367,8 @@ fn steal_llc() -> Result<()> {
     })
 }
 
-/// Twelve tasks wait in LLC 0 while four in LLC 1 have a CPU each, which therefore never
-/// goes idle, and idle CPUs are all that placement looks for.
+/// Twelve tasks crowd LLC 0 while four in LLC 1 have a CPU each. These CPUs never go idle, so
+/// placement does not find them.
 fn crowd_beside_busy(comm: &'static str) -> Result<[Vec<Hog>; 2]> {
     let alone = Hog::start_many(
         4,
@@ -391,7 +391,7 @@ fn crowd_beside_busy(comm: &'static str) -> Result<[Vec<Hog>; 2]> {
     Ok([alone, crowd])
 }
 
-/// Nobody evens it out.
+/// The override turns periodic balancing off.
 fn balance_llc() -> Result<()> {
     fn pulls() -> Result<u64> {
         let _hogs = crowd_beside_busy("plain")?;
@@ -406,16 +406,16 @@ fn balance_llc() -> Result<()> {
     })
 }
 
-/// Tasks that are behind in a crowded LLC are pulled out of it, and one of two that share
-/// a core leaves it for one of its own; favoured ones are not and do not.
+/// Tasks that lag in a crowded LLC are pulled out of it, and one of two that share a core
+/// leaves for an idle core; neither happens to favored tasks.
 fn may_migrate() -> Result<()> {
-    /// Pulls, and how many times the override was asked for a favoured task and for
-    /// another one.
+    /// Pulls, and how many times the override refused a favored task and allowed another one.
     fn pulls(comm: &'static str) -> Result<(u64, u64, u64)> {
         let _hogs = crowd_beside_busy(comm)?;
         let before = status()?;
         let pulls = counter(&before, "balance_pull")? + counter(&before, "newidle_steal")?;
-        // `status` reads variables before counters: each pull is in those of the next.
+        // `status` reads variables before counters, so only those of the next one include each
+        // counted pull.
         let status = status()?;
         let variable = |name: &str| status["variables"][name].as_u64().context("no variable");
         Ok((pulls, variable("refused")?, variable("allowed")?))
@@ -428,7 +428,7 @@ fn may_migrate() -> Result<()> {
                 ..PLAIN
             })
         };
-        // The other core of the LLC.
+        // Occupies the other core of the LLC.
         let _beside = start("plain", 2)?;
         let pair = [start(comm, 0)?, start(comm, 1)?];
         sleep(SECOND / 4);
@@ -449,7 +449,7 @@ fn may_migrate() -> Result<()> {
         );
         let (first, refused, allowed) = pulls("favoured")?;
         ensure!(refused > 0, "no favoured task waited in vain");
-        // Some other task of the system may be among them.
+        // Some pulls may be of other tasks.
         ensure!(first <= allowed, "{first} pulls, {allowed} allowed");
         let (second, _, allowed) = pulls("plain")?;
         ensure!(second > first + 2, "{first} pulls, then {second}");
@@ -459,7 +459,7 @@ fn may_migrate() -> Result<()> {
 }
 
 fn cpu_capacity() -> Result<()> {
-    // A busy host makes a turn of any length one of some milliseconds.
+    // On a busy host even a short burst can take some milliseconds.
     let slices = &["--set", "slice_ns=60000000"];
     in_both_orders_with("hook_cpu_capacity", slices, || {
         let status = replaces_the_default("hook_cpu_capacity")?;
@@ -470,14 +470,14 @@ fn cpu_capacity() -> Result<()> {
                 "CPU {cpu}: {seen}"
             );
         }
-        // Who has little to do stays where it is; who has much leaves slow CPUs.
+        // Tasks with short bursts stay where they are, those with long ones leave slow CPUs.
         let (short, long) = (looks_on(0..4, SHORT)?, looks_on(0..4, LONG)?);
         println!("on fast CPUs: {short} of {LOOKS} with short turns, {long} with long ones");
         ensure!(short < LOOKS / 4 && long > LOOKS * 3 / 4);
-        // A task that may not be everywhere does the same where it may.
+        // So does a task with an affinity, among its CPUs.
         let affine = looks_on_of(0..4, LONG, &[3, 5, 7])?;
         ensure!(affine > LOOKS * 3 / 4, "{affine} of {LOOKS} on CPU 3");
-        // Nor does one stay that never sleeps, if there is a fast CPU for it.
+        // A task that never sleeps leaves, too, if a fast CPU is idle.
         let hog = Hog::start(Kind {
             cpus: &[5],
             ..PLAIN
@@ -492,15 +492,15 @@ fn cpu_capacity() -> Result<()> {
 
 const LOOKS: usize = 40;
 const SHORT: Duration = Duration::from_micros(300);
-/// More than half a slice, of the longest here.
+/// More than half of the longest slice used here.
 const LONG: Duration = Duration::from_millis(40);
 
-/// How often one that sleeps after `turn`, and comes from CPU 5, is on one of `cpus`.
+/// In how many samples a task with bursts of `turn`, started on CPU 5, is on one of `cpus`.
 fn looks_on(cpus: Range<usize>, turn: Duration) -> Result<usize> {
     looks_on_of(cpus, turn, &[0, 1, 2, 3, 4, 5, 6, 7])
 }
 
-/// The same with one that may use `allowed`.
+/// The same for a task with the affinity `allowed`.
 fn looks_on_of(cpus: Range<usize>, turn: Duration, allowed: &[usize]) -> Result<usize> {
     let pattern = Some((turn, Duration::from_millis(5)));
     let task = Hog::start(Kind {
@@ -519,7 +519,7 @@ fn looks_on_of(cpus: Range<usize>, turn: Duration, allowed: &[usize]) -> Result<
     Ok(hits)
 }
 
-/// CPU 2 is the best one: tasks with much to do gather there, one at a time.
+/// CPU 2 has the highest priority: tasks with long bursts go there, one at a time.
 fn cpu_priority() -> Result<()> {
     load(&[])?;
     let with_defaults = looks_on(2..3, LONG)?;
@@ -536,8 +536,8 @@ fn cpu_priority() -> Result<()> {
     })
 }
 
-/// The override wants CPU 1 at 300, and reads back what the kernel made of it. There
-/// is no governor here, so that the default wants nothing.
+/// The override requests 300 for CPU 1 and reads back what the kernel has set. There is no
+/// cpufreq governor in the VM, so the default requests nothing.
 fn cpu_perf() -> Result<()> {
     let busy = || -> Result<Value> {
         let _hogs = Hog::start_many(8, Kind::default())?;
@@ -558,7 +558,7 @@ fn cpu_perf() -> Result<()> {
             util.is_some_and(|util| util > 900 && util <= 1024),
             "hogs make a utilisation of {util:?}"
         );
-        // Once: what is as wanted already is not set again.
+        // Only once: an unchanged target is not set again.
         let sets = counter(&status, "cpuperf_set")?;
         ensure!(sets == 1, "set {sets} times");
         Ok(())
@@ -574,7 +574,7 @@ fn init() -> Result<()> {
             "it does not know the topology: {}",
             status["variables"]
         );
-        // Threads, LLC, package: CPU 7 is in another LLC.
+        // Domains are SMT, LLC, package; CPU 7 is in another LLC.
         let variables = &status["variables"];
         ensure!(
             variables["nr_domains"].as_u64() > variables["distance"].as_u64()
@@ -631,7 +631,7 @@ fn dump() -> Result<()> {
     })
 }
 
-/// Favoured tasks share their CPU in slices of 40 ms, the others in the defaults' order.
+/// Favored tasks share their CPU in slices of 40 ms; others are queued by the default.
 fn enqueue() -> Result<()> {
     in_both_orders("hook_enqueue", || {
         let favoured = [Hog::start(FAVOURED)?, Hog::start(FAVOURED)?];
@@ -651,12 +651,12 @@ fn enqueue() -> Result<()> {
     })
 }
 
-/// The scheduler runs on between one counter and the next.
+/// Equal within a fifth, as counters advance between reads.
 fn adds_up(all: u64, parts: u64) -> bool {
     all.abs_diff(parts) < all / 5
 }
 
-/// The override lets the running task go on at every second of its turns.
+/// The override keeps the running task at half of the dispatches, at random.
 fn dispatch() -> Result<()> {
     in_both_orders("hook_dispatch", || {
         let hogs = [Hog::start(PLAIN)?, Hog::start(PLAIN)?];
@@ -675,8 +675,7 @@ fn dispatch() -> Result<()> {
     })
 }
 
-/// It is no override that could be bypassed itself; the suite `bypass` shows when it is
-/// asked.
+/// An override of hook_bypass alone cannot be bypassed; the suite `bypass` tests its calls.
 fn bypass() -> Result<()> {
     in_both_orders("hook_bypass", || {
         let err = run_ok(SCX_PRELOAD, &["bypass", "on"]).err();
@@ -686,7 +685,7 @@ fn bypass() -> Result<()> {
     })
 }
 
-/// Garbage from every hook: counted, replaced, and the machine works on.
+/// Garbage from every hook is counted and replaced, and tasks keep running.
 fn bad_results_are_bounded() -> Result<()> {
     load_override("bad_results", &["--set", "bypass_bad_per_s=0"])?;
     mixed_load(3 * SECOND)?;
@@ -730,7 +729,7 @@ pub fn share_on_core() -> Result<f64> {
     const SAMPLES: usize = 20;
     for _ in 0..SAMPLES {
         let cpu = sleeper.cpu()?;
-        // Take away its CPU, let it wake up a few times, look where it went.
+        // Occupy its CPU, let it wake up a few times, check where it went.
         let _hog = Hog::start(Kind {
             cpus: ONLY[cpu],
             ..Kind::default()
@@ -741,15 +740,15 @@ pub fn share_on_core() -> Result<f64> {
     Ok(on_core as f64 / SAMPLES as f64)
 }
 
-/// The example: a task whose CPU is taken goes to the sibling and not to an idle
-/// core, where the defaults send it.
+/// The example: a task whose CPU is taken goes to the sibling, not to an idle core as with the
+/// defaults.
 fn stay_on_core() -> Result<()> {
     load(&[])?;
     let with_defaults = share_on_core()?;
     load_override("stay_on_core", &[])?;
     let with_override = share_on_core()?;
     println!("on its core: {with_defaults} with the defaults, {with_override} with the override");
-    // On a busy host, some sleepers have not woken up when they are looked at.
+    // On a busy host, some sleepers have not woken up by the time of the sample.
     ensure!(
         with_defaults < 0.3 && with_override > with_defaults + 0.3,
         "{with_defaults} and {with_override}"

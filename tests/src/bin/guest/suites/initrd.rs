@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What an initramfs without systemd and its real root ask of the program. The kernel
-//! command line of this boot has rd.scx_preload=0.
+//! The commands that an initramfs without systemd and its real root run. The kernel command
+//! line of this boot has rd.scx_preload=0.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ fn leaves_it_to_the_real_root() -> Result<()> {
         .iter()
         .filter(|r| r.contains("scx_preload"))
         .collect();
-    // A daemon's notice, as the journal has our messages, too.
+    // 29 is LOG_DAEMON | LOG_NOTICE, as for our messages in the journal.
     ensure!(
         ours.len() == 1 && ours[0].starts_with("29,") && ours[0].contains("rd.scx_preload"),
         "{records:?}"

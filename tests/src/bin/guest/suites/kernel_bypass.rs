@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The kernel's own bypass: our interval of its balancer comes, works, and goes.
+//! Kernel bypass: our balancing interval is set, takes effect, and is restored.
 
 use std::fs::{self, File};
 use std::thread::sleep;
@@ -28,7 +28,8 @@ pub const TESTS: &[Test] = tests![
 const PARAMETER: &str = BYPASS_LB_INTERVAL;
 const DEFAULT_US: u64 = 500_000;
 
-/// None, after a look at what that means to a load, on a kernel without it.
+/// The parameter at its default. On a kernel without it, checks that a load works and returns
+/// `None`.
 fn at_default() -> Result<Option<Parameter>> {
     unload_any()?;
     if !fs::exists(PARAMETER)? {
@@ -43,7 +44,7 @@ fn at_default() -> Result<Option<Parameter>> {
     Ok(Some(parameter))
 }
 
-/// At the kernel's default again when dropped.
+/// Restored to the kernel's default when dropped.
 struct Parameter;
 
 impl Parameter {
@@ -57,7 +58,7 @@ impl Parameter {
         Ok(())
     }
 
-    /// Ours, as `status` says.
+    /// The parameter has our value, as reported by `status`.
     fn is_ours(&self) -> Result<()> {
         let kept = kept()?;
         let ours = kept["set_us"].as_u64().context("no set_us")?;
@@ -73,7 +74,7 @@ impl Drop for Parameter {
     }
 }
 
-/// What the loaded scheduler keeps of the change.
+/// The record of the change that the loaded scheduler keeps.
 fn kept() -> Result<Value> {
     Ok(status()?["kernel_bypass"].clone())
 }
@@ -96,7 +97,7 @@ fn kernel_lb_is_set_while_loaded() -> Result<()> {
     Ok(())
 }
 
-/// What was chosen before a load, 0 for never and ours included, and after it.
+/// Values set by the user before a load, including 0 (never) and ours, or after it.
 fn kernel_lb_of_others_stays() -> Result<()> {
     let Some(parameter) = at_default()? else {
         return Ok(());
@@ -115,7 +116,7 @@ fn kernel_lb_of_others_stays() -> Result<()> {
     parameter.is(123_456)
 }
 
-/// By unload, and by a load that finds the pin of what has ended.
+/// Restored by unload; also after a load that finds the pin of an ended scheduler.
 fn kernel_lb_comes_back_after_sysrq() -> Result<()> {
     let Some(parameter) = at_default()? else {
         return Ok(());
@@ -156,8 +157,8 @@ fn kernel_lb_comes_back_after_a_failed_load() -> Result<()> {
     Ok(())
 }
 
-/// 20 hogs on CPU 0, which may then go everywhere. Without our interval they stay,
-/// as balancing starts at 25 too many.
+/// 20 hogs on CPU 0 that are then allowed everywhere. With the kernel's interval they would
+/// stay, as balancing then starts at an imbalance of 25.
 fn kernel_bypass_spreads_hogs() -> Result<()> {
     let Some(parameter) = at_default()? else {
         return Ok(());
@@ -193,7 +194,7 @@ fn kernel_bypass_spreads_hogs() -> Result<()> {
     Ok(())
 }
 
-/// How many times tasks were queued by the kernel, as it bypassed.
+/// How many times the kernel dispatched a task while it bypassed the scheduler.
 fn bypassed() -> Result<u64> {
     let events = &status()?["kernel"]["events"]["SCX_EV_BYPASS_DISPATCH"];
     events.as_u64().context("no SCX_EV_BYPASS_DISPATCH")

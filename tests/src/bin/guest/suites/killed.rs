@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `load`, killed after each system call that changes something: afterwards all of it
-//! is there, or nothing, or what was there before.
+//! `load`, killed after each system call that changes something: afterwards the scheduler is
+//! complete, or nothing is left, or the previous one is.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -24,8 +24,8 @@ use crate::preload::{
 };
 use crate::sys::{BPFFS, BYPASS_LB_INTERVAL, SCX_PRELOAD, end_with_sysrq, nothing_left, read};
 
-/// All calls of a load, and what lasts of a replacement, in parts, as a test may not take
-/// long enough for all.
+/// All calls of a load, and the lasting ones of a replacement, split to stay within the time
+/// limit of a test.
 pub const TESTS: &[Test] = &[
     test("while_it_loads_1_of_3", |_| while_it_loads(0, 3)),
     test("while_it_loads_2_of_3", |_| while_it_loads(1, 3)),
@@ -44,7 +44,7 @@ const fn test(name: &'static str, run: fn(&str) -> Result<()>) -> Test {
 /// A system call that has changed something, if only in the process.
 struct Call {
     name: &'static str,
-    /// Does something outside of the process stay as it left it?
+    /// Whether its effect outlasts the process.
     lasts: bool,
 }
 
@@ -82,12 +82,12 @@ impl Call {
     }
 }
 
-/// Runs `scx_preload load` and kills it as it leaves the call of this number of those that
-/// matter. Returns these calls.
+/// Runs `scx_preload load` and kills it at the exit of relevant call number `at`. Returns the
+/// relevant calls.
 fn killed(args: &[&str], at: usize) -> Result<Vec<Call>> {
     let mut command = Command::new(SCX_PRELOAD);
     command.arg("load").args(args).stderr(Stdio::null());
-    // SAFETY: one system call, no memory of the parent's.
+    // SAFETY: a single system call, without access to the parent's memory.
     unsafe { command.pre_exec(|| ptrace::traceme().map_err(io::Error::from)) };
     let pid = Pid::from_raw(command.spawn()?.id() as i32);
     ensure!(matches!(
@@ -114,12 +114,12 @@ fn killed(args: &[&str], at: usize) -> Result<Vec<Call>> {
         }
         let info = ptrace::syscall_info(pid)?;
         if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
-            // SAFETY: at an entry it is this that the kernel has filled in.
+            // SAFETY: at a syscall entry the kernel fills in this member.
             let entry = unsafe { info.u.entry };
             inside = Call::of(pid, entry.nr, &entry.args);
             continue;
         }
-        // SAFETY: as before, and it leaves now.
+        // SAFETY: at a syscall exit the kernel fills in this member.
         let failed = unsafe { info.u.exit.is_error } != 0;
         calls.extend(inside.take().filter(|_| !failed));
         if calls.len() > at {
@@ -134,7 +134,7 @@ fn killed(args: &[&str], at: usize) -> Result<Vec<Call>> {
     }
 }
 
-/// What a load calls, in a first run to its end.
+/// The relevant calls of a complete load.
 fn calls(args: &[&str]) -> Result<Vec<Call>> {
     let calls = killed(args, usize::MAX)?;
     let mut counts = BTreeMap::new();
@@ -145,14 +145,14 @@ fn calls(args: &[&str]) -> Result<Vec<Call>> {
     Ok(calls)
 }
 
-/// None on a kernel that has none.
+/// `None` on a kernel without the parameter.
 fn read_interval() -> Result<Option<String>> {
     fs::exists(BYPASS_LB_INTERVAL)?
         .then(|| read(BYPASS_LB_INTERVAL))
         .transpose()
 }
 
-/// Afterwards all of it is there and runs, or nothing of it is left.
+/// Afterwards the scheduler is complete and enabled, or nothing is left.
 fn while_it_loads(part: usize, parts: usize) -> Result<()> {
     let before = objects_when_unloaded()?;
     let interval = read_interval()?;
@@ -190,7 +190,7 @@ fn while_it_loads(part: usize, parts: usize) -> Result<()> {
     unload()
 }
 
-/// What stood by before or what was to replace it, and never neither.
+/// Either the scheduler on standby or its replacement is there, never neither.
 fn while_it_replaces(part: usize, parts: usize) -> Result<()> {
     const OLD: u64 = 3_000_000;
     const NEW: u64 = 4_000_000;
@@ -222,7 +222,7 @@ fn while_it_replaces(part: usize, parts: usize) -> Result<()> {
     Ok(())
 }
 
-/// Once the new one is there, nothing of before keeps it out.
+/// Once the new scheduler is pinned, an earlier sysrq-S does not keep it detached.
 fn when_a_person_wants_it_back() -> Result<()> {
     let out = || -> Result<()> {
         end_with_sysrq()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Each scheduler that the benchmark compares with starts beside ours, runs tasks and
-//! ends, and ours is back.
+//! Each scheduler of the benchmark starts while ours is attached, runs tasks and ends, and
+//! ours is reattached.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::other::{Other, peers};
 use crate::preload;
 use crate::sys::{poll, scx_ops, scx_state};
 
-/// One for each.
+/// One test per scheduler.
 pub const TESTS: &[Test] = &{
     let mut tests = [Test {
         name: "",
@@ -64,7 +64,7 @@ fn start(name: &str, command: &[String]) -> Result<Other> {
     Ok(other)
 }
 
-/// Without udev, whose rule runs this.
+/// Runs the command of the udev rule, as there is no udev in this VM.
 fn comes_back(how: &str, end: impl FnOnce() -> Result<()>) -> Result<()> {
     let name = scx_ops();
     let start = Instant::now();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The defaults schedule as one may expect of a scheduler.
+//! The defaults: work conservation, affinity, fairness, starvation, realtime tasks.
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -46,7 +46,7 @@ fn min_max(times: &[Duration]) -> f64 {
     min / times.iter().copied().fold(0.0, f64::max)
 }
 
-/// Idle time of each CPU so far, in ticks of 10 ms.
+/// Idle time of each CPU since boot, in ticks of 10 ms.
 fn idle_ticks() -> Result<Vec<u64>> {
     let stat = read("/proc/stat")?;
     stat.lines()
@@ -65,9 +65,8 @@ fn one_hog_a_cpu() -> Result<()> {
         min_max(&shares) > 0.8 && sum(&shares) > 0.9 * 8.0 * 3.0,
         "{shares:.2?}"
     );
-    // Whoever looks needs a CPU too, and may push hogs aside while it looks from one
-    // to the next, which a busy host draws out: one look may see 6 CPUs, but most
-    // see all.
+    // This task needs a CPU, too, and may displace hogs while it samples one after the other,
+    // which takes longer on a busy host: one sample may see 6 CPUs, but most see all.
     let mut looks = Vec::new();
     for _ in 0..21 {
         sleep(SECOND / 50);
@@ -90,13 +89,13 @@ fn no_cpu_idles_while_tasks_wait() -> Result<()> {
         .zip(before)
         .map(|(a, b)| a - b)
         .collect();
-    // 300 ticks; the test itself and housekeeping leave a CPU for moments.
+    // Of 300 ticks: the test itself and housekeeping leave a CPU idle for moments.
     ensure!(idle.iter().all(|ticks| *ticks < 15), "idle ticks: {idle:?}");
     Ok(())
 }
 
-/// 8 hogs on one CPU, which may then go everywhere: as soon as one has to wait,
-/// an idle CPU is woken for it.
+/// 8 hogs on one CPU are then allowed everywhere: as soon as one has to wait, an idle CPU is
+/// kicked for it.
 fn crowd_spreads_at_once() -> Result<()> {
     load(&[])?;
     let hogs = Hog::start_many(
@@ -111,7 +110,7 @@ fn crowd_spreads_at_once() -> Result<()> {
         hog.allow(0..8)?;
     }
     let shares = shares(&hogs, SECOND / 2)?;
-    // Idle CPUs come upon waiting tasks by chance too; they are not to wait for it.
+    // Idle CPUs also find waiting tasks by chance; tasks must not depend on that.
     let kicks = counter(&status()?, "kick_idle")?;
     println!("{:.2?}, {kicks} kicks", secs(&shares));
     ensure!(sum(&shares) > 0.8 * 8.0 * 0.5, "{:.2?}", secs(&shares));
@@ -146,7 +145,7 @@ fn pinned_tasks_stay() -> Result<()> {
     Ok(())
 }
 
-/// A hog on each CPU that cannot leave, and 8 that can: half a CPU for each.
+/// A pinned hog on each CPU and 8 free ones: half a CPU for each.
 fn pinned_and_free_tasks_share() -> Result<()> {
     load(&[])?;
     let mut hogs = Vec::new();
@@ -170,7 +169,7 @@ fn pinned_and_free_tasks_share() -> Result<()> {
     Ok(())
 }
 
-/// nice 0 against nice 5 is 1024 against 335, see sched_prio_to_weight[].
+/// Weight of nice 0 to nice 5, see sched_prio_to_weight[].
 const NICE_5: f64 = 1024.0 / 335.0;
 
 fn within_20_percent(ratio: f64, ideal: f64) -> Result<()> {
@@ -233,14 +232,14 @@ fn low_priority_does_not_starve() -> Result<()> {
     hogs.extend(Hog::start_many(16, Kind::default())?);
     sleep(SECOND);
     let shares = shares(&hogs, 6 * SECOND)?;
-    // Its weight is 15 against 1024: 1.5 % of the half CPU that the others get.
+    // Its weight is 15 to 1024: 1.5 % of the half CPU that the others get.
     let ms = shares[0].as_millis();
-    // Once a second it is overdue, and a slice of an emulated CPU can last 60 ms.
+    // It is overdue once a second, and a slice on an emulated CPU can last 60 ms.
     ensure!((10..600).contains(&ms), "nice 19 got {ms} ms of 6 s");
     Ok(())
 }
 
-/// A task that wants 10 % of a CPU gets them beside 24 hogs.
+/// A task that needs 10 % of a CPU gets it beside 24 hogs.
 fn sleepers_run_beside_hogs() -> Result<()> {
     load(&[])?;
     let _hogs = Hog::start_many(24, Kind::default())?;
@@ -256,8 +255,7 @@ fn sleepers_run_beside_hogs() -> Result<()> {
     Ok(())
 }
 
-/// An override that always puts one task first: the other runs all the same, as
-/// soon as it is overdue.
+/// An override always puts one task first: the other runs nevertheless when it is overdue.
 fn no_wait_without_end() -> Result<()> {
     load_override("hook_task_vtime", &["--set", "bypass_stall_ms=0"])?;
     let kind = Kind {
@@ -280,8 +278,8 @@ fn no_wait_without_end() -> Result<()> {
     load(&[])
 }
 
-/// A hog that is alone on its CPU until a realtime task takes it goes elsewhere at
-/// once, without waiting for the realtime task to let others run.
+/// When a realtime task takes the CPU of a hog, the hog moves at once, without waiting for the
+/// realtime task to sleep.
 fn realtime_pushes_aside() -> Result<()> {
     load(&[])?;
     let hog = [Hog::start(Kind::default())?];
@@ -298,8 +296,8 @@ fn realtime_pushes_aside() -> Result<()> {
     Ok(())
 }
 
-/// CPU 3 is idle half of the time, and a realtime task's for the other half. A task
-/// that woke up there before does so no more.
+/// A realtime task uses CPU 3 half of the time. A task that used to wake up there avoids it,
+/// even when it is idle.
 fn realtime_keeps_away() -> Result<()> {
     load(&[])?;
     let pattern = Some((Duration::from_millis(10), Duration::from_millis(10)));
@@ -316,8 +314,8 @@ fn realtime_keeps_away() -> Result<()> {
         ..Kind::default()
     })?;
     sleep(SECOND);
-    // If the realtime task runs when the sleeper wakes up first, CPU 3 is not idle
-    // and nothing is shown: then from the start.
+    // If the realtime task runs at the first wakeup of the sleeper, CPU 3 is not idle and
+    // nothing is proven: start again.
     let mut left = 0;
     for _ in 0..20 {
         sleeper.allow(0..8)?;

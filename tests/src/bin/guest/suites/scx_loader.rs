@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! scx_loader and scxctl switch between schedulers of others, in any order with ours.
-//! Between them, and at the end, udev's rule brings ours back.
+//! scx_loader and scxctl switch between other schedulers, in any order with ours. Between them
+//! and at the end, the udev rule reattaches ours.
 
 use std::fs;
 use std::thread::sleep;
@@ -27,10 +27,10 @@ pub const TESTS: &[Test] = tests![
 
 const UNIT: &str = "scx_loader.service";
 
-/// Those that it starts take up to 20 s to load, on emulated CPUs.
+/// Its schedulers take up to 20 s to load on emulated CPUs.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// It comes, and nobody ends it any more.
+/// Waits until a scheduler is enabled, and checks that it still is after 2 s.
 fn stays(name: &str, is_there: impl Fn() -> Result<()>) -> Result<()> {
     let start = Instant::now();
     wait_for(LIMIT, &is_there)?;
@@ -92,7 +92,7 @@ fn ours_is_back_when_it_stops() -> Result<()> {
     ours()
 }
 
-/// Who comes first is left to chance; in the end it is the one that a person has asked for.
+/// The order of attaching is random; in the end the scheduler that the user requested runs.
 fn loaded_while_it_starts_one() -> Result<()> {
     for late in [0, 200, 500, 1000] {
         run_ok(SCX_PRELOAD, &["unload"])?;
@@ -131,7 +131,7 @@ fn ours_is_back_when_it_is_killed() -> Result<()> {
     ours()
 }
 
-/// But for the one that was killed: it tries five times.
+/// Except the one that was killed: scx_loader makes up to five attempts.
 fn each_came_at_the_first_try() -> Result<()> {
     let log = run_ok("journalctl", &["--boot", "--no-pager", "--unit", UNIT])?;
     let failed = log.lines().filter(|line| line.contains("(attempt "));

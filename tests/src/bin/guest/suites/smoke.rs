@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The machine under test is what the other suites take it for.
+//! The VM has what the other suites require.
 
 use anyhow::{Result, ensure};
 

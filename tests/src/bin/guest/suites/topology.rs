@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The defaults on machines of different shapes: they see the machine as the
-//! kernel shows it in /sys, and use all of it. Each test is for any shape.
+//! The defaults on different topologies: they see the topology that /sys shows, and use all
+//! CPUs. Each test works on any topology.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -33,16 +33,16 @@ pub const TESTS: &[Test] = tests![
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
-/// More CPUs than this are too slow for some things, emulated on a few.
+/// More emulated CPUs than this are too slow for some tests.
 const MANY: usize = 16;
 const CPU: &str = "/sys/devices/system/cpu";
 
-/// The CPUs on line, as /sys shows them. Lists of CPUs are in rising order.
+/// The online CPUs, as /sys shows them. Lists of CPUs are sorted.
 struct Shape {
     online: Vec<usize>,
     llcs: BTreeSet<Vec<usize>>,
     cores: BTreeSet<Vec<usize>>,
-    /// Of each CPU on line.
+    /// Node of each online CPU.
     node: BTreeMap<usize, usize>,
 }
 
@@ -87,7 +87,7 @@ fn number(value: &Value) -> Result<usize> {
     Ok(number.with_context(|| format!("{value} is no number"))? as usize)
 }
 
-/// What the defaults know against what /sys says.
+/// Compares the tables of the defaults with /sys.
 fn compare() -> Result<()> {
     let shape = Shape::read()?;
     let status = status()?;
@@ -133,7 +133,7 @@ fn compare() -> Result<()> {
         );
         cores.insert(core);
         ensure!(number(&cpu["node"])? == shape.node[&n], "CPU {n}: {cpu}");
-        // No machine of ours has fast and slow ones.
+        // None of the test machines has CPUs of different capacity.
         ensure!(number(&cpu["capacity"])? == 1024, "CPU {n}: {cpu}");
     }
     ensure!(
@@ -167,14 +167,14 @@ fn compare() -> Result<()> {
     Ok(())
 }
 
-/// From `node` to each node, 10 to itself.
+/// Distances from `node` to each node, 10 to itself.
 fn distances(node: usize) -> Result<Vec<usize>> {
     let text = read(format!("/sys/devices/system/node/node{node}/distance"))?;
     let distances = text.split_whitespace().map(str::parse);
     Ok(distances.collect::<Result<_, _>>()?)
 }
 
-/// An LLC's list of others, by what /sys says of their nodes' distances.
+/// An LLC's list of other LLCs is sorted by the distances of their nodes in /sys.
 fn near_are_nearest_first(llc: &Value, node: usize, entries: &[Value]) -> Result<()> {
     let distances = distances(node)?;
     let near = llc["near"].as_array().context("no list of near LLCs")?;
@@ -185,7 +185,7 @@ fn near_are_nearest_first(llc: &Value, node: usize, entries: &[Value]) -> Result
         "{llc}"
     );
     let far = |other: &usize| {
-        // One that is off line as a whole has no place.
+        // An LLC without online CPUs has no node.
         let there = entries[*other]["nr_cpus"] != 0;
         let node = number(&entries[*other]["node"]).ok().filter(|_| there);
         node.and_then(|node| distances.get(node).copied())
@@ -205,14 +205,14 @@ fn tables_match_the_kernel() -> Result<()> {
     Ok(())
 }
 
-/// Each CPU that can goes and comes, or comes and goes if it was away.
+/// Toggles each CPU that can be offline, and toggles it back.
 fn tables_follow_hotplug() -> Result<()> {
     load(&[])?;
     let shape = Shape::read()?;
     let present = cpu_list(&read(format!("{CPU}/present"))?)?;
     if present.len() > MANY {
-        // That stops all of them for a moment. Emulated on a busy host it is one of
-        // more than 5 s, and the kernel's watchdog takes it for a stall.
+        // Hotplug stops all CPUs. With emulated CPUs on a busy host that can take more than
+        // 5 s, which the sched_ext watchdog takes for a stall.
         println!("left out");
         return Ok(());
     }
@@ -220,7 +220,7 @@ fn tables_follow_hotplug() -> Result<()> {
         let online = shape.online.contains(&cpu);
         set_online([cpu], !online)?;
         let away = compare();
-        // The tests that follow are to have the machine as it was.
+        // Restore the CPU for the tests that follow, also on an error.
         set_online([cpu], online)?;
         away.with_context(|| format!("CPU {cpu} went, or came: {}", !online))?;
         compare().with_context(|| format!("CPU {cpu} is back as it was: {online}"))?;
@@ -228,7 +228,7 @@ fn tables_follow_hotplug() -> Result<()> {
     Ok(())
 }
 
-/// Loading takes longer than some of the tests: once is enough.
+/// Loads our scheduler unless it is loaded: that takes longer than some of the tests.
 fn ours() -> Result<Place> {
     if scx_ops().as_deref() != Some("preload") {
         load(&[])?;
@@ -236,7 +236,7 @@ fn ours() -> Result<Place> {
     Place::read()
 }
 
-/// If it had died, the kernel's own scheduler would pass most tests.
+/// If it had been ejected, EEVDF would pass most tests.
 fn still_ours() -> Result<()> {
     let (state, ops) = (scx_state()?, scx_ops());
     ensure!(
@@ -246,8 +246,8 @@ fn still_ours() -> Result<()> {
     Ok(())
 }
 
-/// Where the hogs may be: everywhere, but of many CPUs on the first two of each
-/// LLC, a core where there is SMT. 64 busy ones take minutes to do anything.
+/// CPUs for the hogs: all, but on machines with many CPUs the first two of each LLC, which are
+/// one core with SMT. 64 busy emulated CPUs would take minutes for anything.
 struct Place {
     cpus: Vec<usize>,
     llcs: Vec<Vec<usize>>,
@@ -269,7 +269,7 @@ impl Place {
         self.cpus.len()
     }
 
-    /// Hogs that may be everywhere here.
+    /// Hogs that are allowed on all these CPUs.
     fn hogs(&self, count: usize) -> Result<Vec<Hog>> {
         Hog::start_many(count, on(&self.cpus))
     }
@@ -284,7 +284,7 @@ impl Place {
     }
 }
 
-/// Leaked: a test's process is short.
+/// Leaks the list, as a test's process is short-lived.
 fn on(cpus: &[usize]) -> Kind {
     Kind {
         cpus: cpus.to_vec().leak(),
@@ -304,10 +304,9 @@ fn most(parts: &[f64]) -> f64 {
     parts.iter().copied().fold(0.0, f64::max)
 }
 
-/// Waits until what the hogs use of CPUs is `fine`. CPU time of the guest's is
-/// time of the host's clock, whether or not the host runs the CPU: a busy host
-/// takes nothing from a hog, but lengthens slices at random, which a longer time
-/// evens out.
+/// Waits until the hogs' CPU usage is `fine`. CPU time in the guest is time of the host's
+/// clock, whether or not the host runs the emulated CPU: a busy host takes nothing from a hog,
+/// but lengthens slices at random, which averages out over time.
 fn will_be(hogs: &[Hog], fine: impl Fn(&[f64]) -> bool) -> Result<()> {
     let usage = Usage::start(hogs)?;
     for _ in 0..12 {
@@ -343,15 +342,15 @@ fn a_hog_for_every_second_cpu() -> Result<()> {
     still_ours()
 }
 
-/// As sched_balance_find_dst_cpu() does it for a new task. One core is for
-/// whoever starts the hogs, which are few where looking takes long.
+/// Like sched_balance_find_dst_cpu() for a new task. One core is left for this task, and the
+/// hogs are at most 7, as sampling more takes long.
 fn new_hogs_get_a_core_each() -> Result<()> {
     const LOOKS: usize = 10;
     ours()?;
     let cores = Shape::read()?.cores;
     let count = (cores.len() - 1).min(7);
     for _ in 0..3 {
-        // What ended before is to be gone from its core.
+        // Let the cores of the previous hogs go idle.
         sleep(SECOND / 5);
         let hogs = Hog::start_many(count, Kind::default())?;
         sleep(SECOND / 2);
@@ -372,9 +371,8 @@ fn new_hogs_get_a_core_each() -> Result<()> {
     still_ours()
 }
 
-/// Holds a hog on each of the first two CPUs of `core`, lets them go everywhere, and returns
-/// how long it takes until they share it no more, and how many moves there were then and
-/// for a moment after.
+/// Pins a hog to each of the first two CPUs of `core`, then allows both everywhere. Returns
+/// how long they share the core, and how many moves there were until shortly after.
 fn parted(shape: &Shape, core: &[usize], hogs: &[Hog; 2]) -> Result<(Duration, u64)> {
     let cpus = || hogs.iter().map(Hog::cpu).collect::<Result<Vec<_>>>();
     for (hog, cpu) in hogs.iter().zip(core) {
@@ -406,8 +404,9 @@ fn parted(shape: &Shape, core: &[usize], hogs: &[Hog; 2]) -> Result<(Duration, u
     Ok((time, counter(&status()?, "leave_core")? - before))
 }
 
-/// The core is parted again and again, which takes two slices and two ticks each time:
-/// 18 ms at 250 Hz, and up to 34 ms more if it has just lost one. A busy host adds to it.
+/// Two hogs repeatedly leave a shared core, which takes two slices and two ticks each time:
+/// 18 ms at 250 Hz, and up to 34 ms more if the core has just lost a hog. A busy host adds to
+/// that.
 fn core_is_parted(shape: &Shape, core: &[usize]) -> Result<()> {
     const ROUNDS: usize = 8;
     let hogs = [Hog::start(on(&core[..1]))?, Hog::start(on(&core[1..2]))?];
@@ -420,7 +419,7 @@ fn core_is_parted(shape: &Shape, core: &[usize]) -> Result<()> {
     }
     times.sort();
     ensure!(times[ROUNDS / 2] < SECOND / 5, "{times:?}");
-    // One each time is what it takes; who wanders makes ten or more.
+    // One move per round is needed; a hog that wanders makes ten or more.
     ensure!(moves < 4 * ROUNDS as u64, "{moves} moves");
     Ok(())
 }
@@ -437,7 +436,7 @@ fn hogs_on_one_core_get_one_each() -> Result<()> {
     still_ours()
 }
 
-/// The other cores of the LLC have a hog each.
+/// A pinned hog occupies each other core of the LLC.
 fn hogs_leave_an_llc_for_a_core() -> Result<()> {
     let place = ours()?;
     let shape = Shape::read()?;
@@ -458,8 +457,8 @@ fn hogs_leave_an_llc_for_a_core() -> Result<()> {
     still_ours()
 }
 
-/// A sleeper of a node without an idle CPU wakes up in the nearest of the others,
-/// where there is more than one.
+/// A sleeper of a node without an idle CPU wakes up in the nearest of at least two other
+/// nodes.
 fn full_node_lends_to_the_nearest() -> Result<()> {
     const LOOKS: usize = 30;
     let place = ours()?;
@@ -491,7 +490,8 @@ fn full_node_lends_to_the_nearest() -> Result<()> {
     still_ours()
 }
 
-/// Hogs for all CPUs, held in one LLC, or on one CPU where there is one LLC.
+/// As many hogs as CPUs, confined to one LLC, or to one CPU if there is only one LLC, then
+/// released.
 fn crowd_leaves_its_llc() -> Result<()> {
     let place = ours()?;
     let last = place.llcs.last().context("no LLCs")?;
@@ -515,8 +515,8 @@ fn crowd_leaves_its_llc() -> Result<()> {
     still_ours()
 }
 
-/// A hog on each CPU of an LLC that cannot leave, and others there that can, as
-/// many as there are CPUs elsewhere: they find these and stay away.
+/// A pinned hog on each CPU of an LLC, and free ones in the same LLC, as many as there are
+/// CPUs elsewhere: the free ones move there and stay away.
 fn full_llc_lends_nobody_its_queue() -> Result<()> {
     let place = ours()?;
     let full = &place.llcs[0];
@@ -530,8 +530,8 @@ fn full_llc_lends_nobody_its_queue() -> Result<()> {
     still_ours()
 }
 
-/// Work for about all CPUs in short pieces: queues run empty now in one LLC and
-/// now in another.
+/// Work for about all CPUs in short bursts, so that the DSQ of one LLC or another is often
+/// empty.
 fn idle_cpus_take_from_other_llcs() -> Result<()> {
     let place = ours()?;
     let pattern = Some((SECOND / 200, SECOND / 200));
@@ -560,8 +560,8 @@ fn sleepers_wake_beside_hogs() -> Result<()> {
         ..on(&place.cpus)
     };
     let sleepers = Hog::start_many(place.nr().div_ceil(2), kind)?;
-    // In 6 s it could be 600 times. A busy host makes it 30; tasks that run only
-    // when they are overdue, once a second, sleep 10 times.
+    // Ideally 600 times in 6 s; 30 on a busy host. Tasks that only run when they are overdue,
+    // once a second, sleep 10 times.
     wait_for(6 * SECOND, || {
         let often = sleepers
             .iter()
@@ -578,7 +578,7 @@ fn pinned_beside_free_hogs() -> Result<()> {
     let mut hogs = place.pinned(&place.cpus)?;
     hogs.extend(place.hogs(place.nr())?);
     sleep(SECOND / 2);
-    // Half a CPU for each.
+    // Ideally half a CPU for each.
     will_be(&hogs, |parts| least(parts) > 0.35)?;
     still_ours()
 }

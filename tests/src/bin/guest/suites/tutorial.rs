@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! docs/tutorial.md on the machine that it is for, with the object that its author has
-//! built; the host has put it into root's home.
+//! Runs the commands of docs/tutorial.md for the target system, with the object that the
+//! author's part has built and the host has put into root's home.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ pub const TESTS: &[Test] = tests![favours_as_it_says];
 
 const HOME: &str = "/root";
 
-/// What the commands with this tag print.
+/// Runs the commands with this tag and returns their output.
 fn follow(tag: &str) -> Result<String> {
     let script = script(TUTORIAL, tag);
     let out = Command::new("sh")
