@@ -6,6 +6,9 @@ use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
 use libbpf_rs::{AsRawLibbpf, libbpf_sys};
 use serde_json::{Map, Value};
 
+use crate::abi::MAP_PREFIX;
+use crate::{Error, Result};
+
 /// Where a global variable lies in its section.
 pub struct Variable<'btf> {
     /// Its name.
@@ -35,6 +38,20 @@ pub fn variables<'btf>(btf: &'btf Btf<'_>, section: &str) -> Vec<Variable<'btf>>
             })
         })
         .collect()
+}
+
+/// The object's BTF, whose section offsets libbpf has filled in.
+pub fn object_btf(
+    object: &impl AsRawLibbpf<LibbpfType = libbpf_sys::bpf_object>,
+) -> Result<Btf<'_>> {
+    // SAFETY: the pointer is that of a live object, which the result borrows.
+    let raw = unsafe { object.as_libbpf_object().as_ref() };
+    Btf::from_bpf_object(raw)
+        .map_err(Error::libbpf("cannot read the object's BTF"))?
+        .ok_or_else(|| Error::Object {
+            name: MAP_PREFIX.into(),
+            reason: "it has no BTF; compile it with -g".into(),
+        })
 }
 
 /// The text in an array of char.

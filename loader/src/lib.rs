@@ -1,35 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the `scx_preload` program is made of: one file a concept.
+//! The parts of the `scx_preload` program: three trips, a folder each.
 //!
-//! An object flows one way: [`elf`] reads what it says of itself, [`linker`]
-//! puts overrides in front of the defaults, [`dropins`] those that nobody named,
-//! [`object`] opens it and adapts it to the running kernel, [`scheduler`] loads,
-//! attaches, confirms and pins it. [`live`] then reads back from the kernel what is running; nothing is
-//! remembered elsewhere. When another scheduler has come and gone, [`resume`] attaches
-//! what is pinned again.
+//! - [`object`]: what an author's object goes through. It is read and checked, linked with
+//!   the defaults, or built from its source.
+//! - [`scheduler`]: what the running scheduler goes through. The kernel verifies it, it is
+//!   attached and pinned, gives way to another scheduler and is reattached.
+//! - [`state`]: what is read back from the kernel. Nothing is remembered elsewhere.
+//!
+//! `scheduler` uses `object` and `state`, which do not use each other. All three use the
+//! leaves: [`abi`] (names and numbers that others rely on), [`btf`], [`error`],
+//! [`libbpf_log`]. No module uses one that uses it.
 
-pub mod attach;
-pub mod bpffs;
+pub mod abi;
 pub mod btf;
-pub mod bypass;
-pub mod cmdline;
-pub mod dropins;
-pub mod elf;
 pub mod error;
-pub mod history;
-pub mod kernel;
-pub mod kernel_bypass;
-pub mod kfuncs;
 pub mod libbpf_log;
-pub mod linker;
-pub mod live;
-pub mod man;
 pub mod object;
-mod record;
-pub mod resume;
 pub mod scheduler;
-pub mod signature;
-pub mod template;
-pub mod vmlinux;
+pub mod state;
 
 pub use error::{Error, Result};

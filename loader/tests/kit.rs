@@ -242,7 +242,7 @@ fn refuses_what_has_no_types_to_build_with() {
 fn types_come_from_btf_in_an_elf_file() {
     let desk = Desk::new("elf");
     fs::write(desk.0.join("defaults.o"), OBJECT).unwrap();
-    let header = scx_preload::vmlinux::header(&desk.0.join("defaults.o")).unwrap();
+    let header = scx_preload::object::vmlinux::header(&desk.0.join("defaults.o")).unwrap();
     assert!(header.contains("struct sched_ext_ops {"));
     assert!(header.contains("preserve_access_index"));
 }

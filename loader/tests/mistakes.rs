@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use scx_preload::linker::{Override, link_overrides};
+use scx_preload::object::linker::{Override, link_overrides};
 use scx_preload_defaults::{VMLINUX_DIR, compile, write_headers};
 
 const LICENSE: &str = r#"char _license[] SEC("license") = "GPL";"#;

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use nix::unistd::mkdtemp;
-use scx_preload::linker::{Override, link_overrides};
-use scx_preload::object::Source;
-use scx_preload::{Error, scheduler, vmlinux};
+use scx_preload::abi::VMLINUX_BTF;
+use scx_preload::object::linker::{Override, link_overrides};
+use scx_preload::object::source::Source;
+use scx_preload::object::vmlinux;
+use scx_preload::{Error, scheduler};
 use scx_preload_defaults::{compile, write_headers};
 
 /// Make a scheduler of overrides in C: compile them, link them with the defaults, verify
@@ -69,7 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .map(drop)
             .with_context(|| format!("cannot read {}", path.display()))?,
         None => {
-            let btf = args.btf.as_deref().unwrap_or(vmlinux::RUNNING.as_ref());
+            let btf = args.btf.as_deref().unwrap_or(VMLINUX_BTF.as_ref());
             fs::write(header, vmlinux::header(btf)?).context("cannot write vmlinux.h")?;
         }
     }

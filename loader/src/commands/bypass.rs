@@ -2,7 +2,7 @@
 //! `scx_preload bypass`
 
 use clap::ValueEnum;
-use scx_preload::bypass::{self, Wish};
+use scx_preload::scheduler::{BypassSwitch, switch_soft_bypass};
 
 /// Leave the overrides out and let the defaults decide alone, or end that
 ///
@@ -24,11 +24,11 @@ enum State {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match args.state {
         State::On => {
-            bypass::ask(Wish::On)?;
+            switch_soft_bypass(BypassSwitch::On)?;
             log::info!("bypass is on: the defaults decide, overrides are not asked");
         }
         State::Off => {
-            bypass::ask(Wish::Off)?;
+            switch_soft_bypass(BypassSwitch::Off)?;
             log::info!("bypass is off: overrides are asked again");
         }
     }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use scx_preload::linker::{Override, link_overrides};
+use scx_preload::object::linker::{Override, link_overrides};
 use serde_json::json;
 
 /// Check compiled overrides, alone and together, and write nothing

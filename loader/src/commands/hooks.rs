@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use scx_preload::elf::{Binding, BpfObject};
-use scx_preload::man;
+use scx_preload::object::elf::{Binding, BpfObject};
+use scx_preload::object::hook_docs;
+use scx_preload::object::source::Source;
 use scx_preload_defaults::{CONTRACT_VERSION, HOOKS, Hook};
 use serde_json::json;
 
@@ -36,14 +37,14 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.man {
-        return super::print(&man::page());
+        return super::print(&hook_docs::page());
     }
     if let Some(name) = &args.doc {
-        return Hook::named(name).map_or(Ok(()), |hook| super::print(&man::plain(hook)));
+        return Hook::named(name).map_or(Ok(()), |hook| super::print(&hook_docs::plain(hook)));
     }
     let object = match &args.object {
         Some(path) => {
-            let source = super::load::read(path)?;
+            let source = Source::read(path)?;
             let object = BpfObject::parse(&source.name, &source.bytes)?;
             object.check_contract(&source.name)?;
             Some(object)

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use scx_preload::dropins::{self, DropIns};
-use scx_preload::linker::{Override, link_overrides};
+use scx_preload::abi::BOOT_OBJECT;
+use scx_preload::object::dropins::{self, DropIns};
+use scx_preload::object::linker::{Override, link_overrides};
+use scx_preload::object::source::Source;
 use scx_preload_defaults::HOOKS;
-
-use super::load;
 
 /// Link overrides with the defaults to one object for `load --object`
 ///
@@ -49,9 +49,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let overrides = overrides.collect::<Result<Vec<_>, _>>()?;
         return finish(&args.output, &overrides, &link_overrides(&overrides)?);
     }
-    let own = args.root.join(load::BOOT_OBJECT.trim_start_matches('/'));
+    let own = args.root.join(BOOT_OBJECT.trim_start_matches('/'));
     if args.boot && own.exists() {
-        return super::write(&args.output, &load::read(&own)?.bytes);
+        return super::write(&args.output, &Source::read(&own)?.bytes);
     }
     let (drop_ins, left_out) = DropIns::read(&args.root)?;
     if !args.boot {

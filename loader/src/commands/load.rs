@@ -6,17 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use scx_preload::bypass::Bypass;
-use scx_preload::cmdline::Wish;
-use scx_preload::dropins::DropIns;
-use scx_preload::kernel::SchedExt;
-use scx_preload::live::Live;
-use scx_preload::object::{Setting, Source};
-use scx_preload::scheduler::{Loaded, When};
-use scx_preload::{Error, bpffs, dropins, kernel, scheduler};
-
-/// An administrator's own scheduler, for the boot.
-pub const BOOT_OBJECT: &str = "/etc/scx_preload/scheduler.bpf.o";
+use scx_preload::Error;
+use scx_preload::abi::{BOOT_OBJECT, LOADED_DIR};
+use scx_preload::object::dropins::{self, DropIns};
+use scx_preload::object::source::Source;
+use scx_preload::scheduler::{self, BootMode, LoadOutcome, Setting, When};
+use scx_preload::state::bpffs;
+use scx_preload::state::live::Live;
+use scx_preload::state::sched_ext::{SchedExt, require_sched_ext};
+use scx_preload::state::soft_bypass::SoftBypass;
 
 /// Make scx_preload the scheduler of this machine
 ///
@@ -75,23 +73,6 @@ fn setting(text: &str) -> Result<Setting, String> {
     })
 }
 
-/// The built-in defaults.
-pub fn defaults() -> Source {
-    Source {
-        name: "built-in defaults".into(),
-        bytes: scx_preload_defaults::ALONE.to_vec(),
-    }
-}
-
-/// The object at `path`, with its path as its name.
-pub fn read(path: &Path) -> scx_preload::Result<Source> {
-    let name = path.display().to_string();
-    match fs::read(path) {
-        Ok(bytes) => Ok(Source { name, bytes }),
-        Err(err) => Err(Error::io(format!("cannot read {name}"))(err)),
-    }
-}
-
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.boot {
         return boot(args);
@@ -101,8 +82,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         when: if args.standby { When::Asked } else { When::Now },
     };
     match &args.object {
-        Some(path) => load(&read(path)?, how)?,
-        None if args.defaults => load(&defaults(), how)?,
+        Some(path) => load(&Source::read(path)?, how)?,
+        None if args.defaults => load(&Source::built_in(), how)?,
         None => load_drop_ins(how)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -117,11 +98,11 @@ struct How<'a> {
 /// All drop-ins or an error that names the broken one.
 fn load_drop_ins(how: &How<'_>) -> anyhow::Result<()> {
     // Where nothing can be loaded, no drop-in is the reason.
-    kernel::check()?;
+    require_sched_ext()?;
     let (drop_ins, left_out) = DropIns::read(Path::new("/"))?;
     super::refuse(left_out)?;
     if drop_ins.overrides().is_empty() {
-        return Ok(load(&defaults(), how)?);
+        return Ok(load(&Source::built_in(), how)?);
     }
     let Err(err) = load(&drop_ins.source(), how) else {
         return Ok(());
@@ -129,8 +110,13 @@ fn load_drop_ins(how: &How<'_>) -> anyhow::Result<()> {
     if !at_fault(&err) {
         return Err(err.into());
     }
-    super::refuse(drop_ins.verified().1)?;
+    super::refuse(drop_ins.judged(verify).1)?;
     Err(err).context("`scx_preload load --defaults` leaves out all drop-ins")
+}
+
+/// Does the running kernel accept the object?
+fn verify(source: &Source) -> scx_preload::Result<()> {
+    scheduler::verify(source, &[]).map(drop)
 }
 
 /// May the object be the reason, and another one load?
@@ -143,20 +129,16 @@ fn at_fault(err: &Error) -> bool {
 
 fn load(source: &Source, how: &How<'_>) -> scx_preload::Result<()> {
     match scheduler::load(source, how.settings, how.when)? {
-        Loaded::Attached => log::info!("attached {}, pinned in {}", source.name, bpffs::LOADED),
-        Loaded::StandsBy(why) => {
-            log::info!(
-                "{} stands by, pinned in {}: {why}",
-                source.name,
-                bpffs::LOADED
-            );
+        LoadOutcome::Attached => log::info!("attached {}, pinned in {}", source.name, LOADED_DIR),
+        LoadOutcome::StandsBy(why) => {
+            log::info!("{} stands by, pinned in {}: {why}", source.name, LOADED_DIR);
             return Ok(());
         }
     }
     // Without overrides there is nothing to bypass, and a boot need not look.
     if source.bytes != scx_preload_defaults::ALONE {
-        let bypass = Live::read()?.and_then(|live| live.bypass);
-        if let Some(why) = bypass.as_ref().and_then(Bypass::why) {
+        let bypass = Live::read()?.and_then(|live| live.soft_bypass);
+        if let Some(why) = bypass.as_ref().and_then(SoftBypass::why) {
             log::warn!("its overrides are bypassed already: {why}");
         }
     }
@@ -164,8 +146,8 @@ fn load(source: &Source, how: &How<'_>) -> scx_preload::Result<()> {
 }
 
 fn boot(args: &Args) -> anyhow::Result<ExitCode> {
-    let wish = Wish::read(args.initrd);
-    if wish == Wish::NotInInitrd {
+    let mode = BootMode::read(args.initrd);
+    if mode == BootMode::NotInInitrd {
         log::info!("not loaded from the initramfs: rd.scx_preload is off on the command line");
         return Ok(if args.check {
             ExitCode::FAILURE
@@ -176,25 +158,25 @@ fn boot(args: &Args) -> anyhow::Result<ExitCode> {
     if args.check {
         return Ok(ExitCode::SUCCESS);
     }
-    if wish == Wish::Off {
+    if mode == BootMode::Off {
         log::info!("not loaded: scx_preload.mode=off on the kernel command line");
         return Ok(ExitCode::SUCCESS);
     }
-    if is_loaded(wish).unwrap_or(false) {
+    if is_loaded(mode).unwrap_or(false) {
         log::info!("loaded already");
         return Ok(ExitCode::SUCCESS);
     }
 
     let how = &How {
         settings: &args.settings,
-        when: if args.standby || wish == Wish::Standby {
+        when: if args.standby || mode == BootMode::Standby {
             When::Asked
         } else {
             When::Free
         },
     };
     let result = if args.defaults {
-        load(&defaults(), how)
+        load(&Source::built_in(), how)
     } else {
         boot_object(args, how)
     };
@@ -218,9 +200,9 @@ fn boot(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Has an initramfs loaded ours, and is it as it should be? Without systemd in it, the
 /// real root's unit starts, too.
-fn is_loaded(wish: Wish) -> scx_preload::Result<bool> {
+fn is_loaded(mode: BootMode) -> scx_preload::Result<bool> {
     let idle = SchedExt::read()?.state == "disabled";
-    Ok(bpffs::open_ops()?.is_some() && (!idle || wish == Wish::Standby))
+    Ok(bpffs::open_ops()?.is_some() && (!idle || mode == BootMode::Standby))
 }
 
 fn boot_object(args: &Args, how: &How<'_>) -> scx_preload::Result<()> {
@@ -232,7 +214,7 @@ fn boot_object(args: &Args, how: &How<'_>) -> scx_preload::Result<()> {
     if args.object.is_none() && !own.is_symlink() && !own.exists() {
         return boot_drop_ins(how);
     }
-    read(&own)
+    Source::read(&own)
         .and_then(|source| load(&source, how))
         .or_else(|err| fall_back(err, how))
 }
@@ -243,7 +225,7 @@ fn fall_back(err: Error, how: &How<'_>) -> scx_preload::Result<()> {
     }
     log::warn!("{err}; falling back to the built-in defaults");
     let settings = &[];
-    load(&defaults(), &How { settings, ..*how })
+    load(&Source::built_in(), &How { settings, ..*how })
 }
 
 /// As many drop-ins as work together.
@@ -255,13 +237,13 @@ fn boot_drop_ins(how: &How<'_>) -> scx_preload::Result<()> {
     super::warn_of(&left_out);
     loop {
         if drop_ins.overrides().is_empty() {
-            return load(&defaults(), how);
+            return load(&Source::built_in(), how);
         }
         let err = match load(&drop_ins.source(), how) {
             Err(err) if at_fault(&err) => err,
             result => return result,
         };
-        let (kept, left_out) = drop_ins.verified();
+        let (kept, left_out) = drop_ins.judged(verify);
         if left_out.is_empty() {
             return fall_back(err, how);
         }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use scx_preload::dropins::LeftOut;
+use scx_preload::object::dropins::LeftOut;
 
 pub mod build;
 pub mod bypass;

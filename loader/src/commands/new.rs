@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use clap::builder::PossibleValuesParser;
-use scx_preload::template;
+use scx_preload::object::template;
 use scx_preload_defaults::HOOKS;
 
 /// Start an override: a C file that compiles as it is, for you to change

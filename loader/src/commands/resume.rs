@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use scx_preload::resume::{self, Resumed};
-use scx_preload::{Error, scheduler};
+use scx_preload::Error;
+use scx_preload::abi::OPS;
+use scx_preload::object::source::Source;
+use scx_preload::scheduler::{self, Resumed};
 
 /// Attach the scheduler that is loaded, if no other one runs
 ///
@@ -27,10 +29,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    resume::hurry();
+    scheduler::hurry();
     let wait = Duration::from_secs(args.wait);
-    match resume::resume(wait, &super::load::defaults()) {
-        Ok(Resumed::Attached) => log::info!("{} is back", scheduler::OPS),
+    match scheduler::resume(wait, &Source::built_in()) {
+        Ok(Resumed::Attached) => log::info!("{} is back", OPS),
         Ok(Resumed::Defaults) => log::warn!("the built-in defaults run, without overrides"),
         Err(Error::NotLoaded | Error::AlreadyLoaded) if args.udev => {}
         Err(Error::StaysOut(why)) if args.udev => log::info!("not attached: {why}"),

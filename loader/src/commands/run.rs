@@ -5,17 +5,13 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
-use std::time::Duration;
 
+use anyhow::Context;
 use nix::sys::signal::Signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use nix::sys::signal::{SigSet, kill};
 use nix::unistd::Pid;
-use scx_preload::Error;
-use scx_preload::bpffs::{self, PinDir};
-use scx_preload::history::History;
-use scx_preload::kernel::SchedExt;
-use scx_preload::resume::{self, resume};
-use scx_preload::scheduler::{OPS, detach};
+use scx_preload::object::source::Source;
+use scx_preload::scheduler;
 
 /// Hand over to another scheduler, and come back when it ends
 ///
@@ -34,10 +30,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    hand_over()?;
+    scheduler::hand_over()?;
     let ended = run_command(&args.command);
-    resume::hurry();
-    take_back()?;
+    scheduler::hurry();
+    scheduler::take_back(&Source::built_in())
+        .context("the command has ended, but ours is not back")?;
     Ok(match ended {
         Ok(status) => ExitCode::from(code(status)),
         Err(err) => {
@@ -48,28 +45,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             })
         }
     })
-}
-
-/// End ours, and let nobody bring it back.
-fn hand_over() -> scx_preload::Result<()> {
-    let pins = PinDir::lock_existing()?.ok_or(Error::NotLoaded)?;
-    bpffs::open_ops()?.ok_or(Error::NotLoaded)?;
-    let now = SchedExt::read()?;
-    if let Some(other) = now.ops.as_deref().filter(|ops| *ops != OPS) {
-        return Err(Error::Busy(format!(
-            "the scheduler {other} is running; stop it first"
-        )));
-    }
-    let mut history = History::read()?;
-    if let Some(pid) = history.held_by() {
-        return Err(Error::Busy(format!(
-            "another `scx_preload run`, process {pid}, is running"
-        )));
-    }
-    history.hold();
-    history.write(&pins)?;
-    detach(now.runs(OPS))?;
-    pins.unlink()
 }
 
 /// Ends with the command. Of the signals that would end us, Ctrl-C reaches the command as
@@ -97,19 +72,4 @@ fn run_command(command: &[OsString]) -> io::Result<ExitStatus> {
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
-}
-
-fn take_back() -> anyhow::Result<()> {
-    {
-        let pins = PinDir::lock_existing()?.ok_or(Error::NotLoaded)?;
-        let mut history = History::read()?;
-        history.release();
-        history.write(&pins)?;
-    }
-    match resume(Duration::ZERO, &super::load::defaults()) {
-        Ok(_) | Err(Error::AlreadyLoaded) => Ok(()),
-        Err(err) => {
-            Err(anyhow::Error::new(err).context("the command has ended, but ours is not back"))
-        }
-    }
 }

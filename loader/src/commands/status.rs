@@ -3,11 +3,13 @@
 
 use std::fmt::Write;
 
-use scx_preload::bypass::Bypass;
-use scx_preload::kernel::SchedExt;
-use scx_preload::kernel_bypass::LbInterval;
-use scx_preload::live::Live;
-use scx_preload::{bpffs, resume, scheduler};
+use scx_preload::abi::OPS;
+use scx_preload::scheduler::lb_interval::LbInterval;
+use scx_preload::scheduler::stands_by;
+use scx_preload::state::bpffs;
+use scx_preload::state::live::Live;
+use scx_preload::state::sched_ext::SchedExt;
+use scx_preload::state::soft_bypass::SoftBypass;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -32,7 +34,8 @@ struct Status {
     /// What is loaded is not attached, for this reason.
     stands_by: Option<String>,
     /// What the load changed of the kernel's own bypass.
-    kernel_bypass: LbInterval,
+    #[serde(rename = "kernel_bypass")]
+    lb_interval: LbInterval,
     #[serde(flatten)]
     live: Option<Live>,
 }
@@ -40,15 +43,15 @@ struct Status {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let kernel = SchedExt::read()?;
     let live = Live::read()?;
-    let ours = kernel.runs(scheduler::OPS) && live.is_some();
+    let ours = kernel.runs(OPS) && live.is_some();
     let stands_by = match &live {
-        Some(live) if !ours => Some(resume::stands_by(&kernel, &live.traces)?),
+        Some(live) if !ours => Some(stands_by(&kernel, &live.departure)?),
         _ => None,
     };
     let status = Status {
         ours,
         stands_by,
-        kernel_bypass: LbInterval::read()?,
+        lb_interval: LbInterval::read()?,
         pins: bpffs::pins(),
         kernel,
         live,
@@ -101,15 +104,19 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     for (llc, cpus) in llc_cpus(&live.topology) {
         writeln!(out, "  LLC {llc:<4}  CPUs {cpus}")?;
     }
-    if live.traces.exit.kind != 0 {
+    if live.departure.exit.kind != 0 {
         writeln!(
             out,
             "ended       kind {}, code {}; dmesg has the reason",
-            live.traces.exit.kind, live.traces.exit.code
+            live.departure.exit.kind, live.departure.exit.code
         )?;
     }
 
-    if let Some(bypass) = live.bypass.as_ref().filter(|bypass| bypass.changes > 0) {
+    if let Some(bypass) = live
+        .soft_bypass
+        .as_ref()
+        .filter(|bypass| bypass.changes > 0)
+    {
         out.push_str(&bypass_text(bypass)?);
     }
 
@@ -149,7 +156,7 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     Ok(out)
 }
 
-fn bypass_text(bypass: &Bypass) -> Result<String, std::fmt::Error> {
+fn bypass_text(bypass: &SoftBypass) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     write!(out, "bypass      ")?;
     match (bypass.why(), bypass.until) {

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
+use scx_preload::object::source::Source;
 use scx_preload::scheduler;
 use serde_json::{Map, Value, json};
 
@@ -24,8 +25,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let source = match &args.object {
-        Some(path) => super::load::read(path)?,
-        None => super::load::defaults(),
+        Some(path) => Source::read(path)?,
+        None => Source::built_in(),
     };
     let object = scheduler::verify(&source, &[])?;
     let mut programs = Map::new();

@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::{Enum, Enum64};
 use libbpf_rs::{MapCore, MapType, ObjectBuilder, OpenObject, ProgramInput};
-use scx_preload::btf::variables;
-use scx_preload::object::{Setting, object_btf, set_rodata};
+use scx_preload::btf::{object_btf, variables};
+use scx_preload::scheduler::{Setting, set_rodata};
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1).peekable();

@@ -12,8 +12,8 @@ use libbpf_rs::{AsRawLibbpf, MapMut, libbpf_sys};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::kernel::SchedExt;
-use crate::scheduler::{OPS, STATE_LIMIT};
+use crate::abi::{OPS, STATE_LIMIT};
+use crate::state::sched_ext::SchedExt;
 use crate::{Error, Result};
 
 /// An `init_task` or a first decision that goes wrong shows only after attach.
@@ -21,11 +21,11 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// What keeps a scheduler attached: as long as this, or a pin made of it, exists.
 #[derive(Debug)]
-pub struct Link(OwnedFd);
+pub(crate) struct SchedulerLink(OwnedFd);
 
-impl Link {
+impl SchedulerLink {
     /// Keep it attached when this process has ended.
-    pub fn pin(&self, path: &str) -> Result<()> {
+    pub(crate) fn pin(&self, path: &str) -> Result<()> {
         let failed = || Error::io(format!("cannot pin {path}"));
         let c_path = CString::new(path).map_err(|err| failed()(err.into()))?;
         // SAFETY: the descriptor is open, and the path outlives the call.
@@ -38,7 +38,7 @@ impl Link {
 }
 
 /// Give the kernel the ops table of a loaded object, so that it can be attached.
-pub fn make_ready(ops: &mut MapMut<'_>) -> Result<()> {
+pub(crate) fn make_ready(ops: &mut MapMut<'_>) -> Result<()> {
     let failed = |errno: Errno| Error::io("cannot fill in the ops table")(errno.into());
     // libbpf does both in one call and keeps to itself what it fills in. Without a free
     // file descriptor the kernel gives up on the link before it looks at the table.
@@ -61,7 +61,7 @@ pub fn make_ready(ops: &mut MapMut<'_>) -> Result<()> {
 
 /// Attach `ops` and see that the kernel still runs it a moment later, or say what it
 /// runs instead. A scheduler that is still going is waited for.
-pub fn attach(ops: impl AsFd) -> Result<std::result::Result<Link, SchedExt>> {
+pub(crate) fn attach(ops: impl AsFd) -> Result<std::result::Result<SchedulerLink, SchedExt>> {
     let start = Instant::now();
     let link = loop {
         // SAFETY: the descriptor is open, and there are no options.
@@ -75,7 +75,7 @@ pub fn attach(ops: impl AsFd) -> Result<std::result::Result<Link, SchedExt>> {
         };
         if fd >= 0 {
             // SAFETY: the kernel has just made it, for us.
-            break Link(unsafe { OwnedFd::from_raw_fd(fd) });
+            break SchedulerLink(unsafe { OwnedFd::from_raw_fd(fd) });
         }
         let now = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
         match Errno::from_raw(-fd) {

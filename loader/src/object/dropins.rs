@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 
 use scx_preload_defaults::OBJECT;
 
-use crate::linker::{Override, link_overrides};
-use crate::object::Source;
-use crate::{Error, Result, scheduler};
+use super::linker::{Override, link_overrides};
+use super::source::Source;
+use crate::{Error, Result};
 
 /// Where drop-ins are. A file of the first directory replaces one of the same
 /// name in the second.
@@ -137,11 +137,9 @@ impl DropIns {
         }
     }
 
-    /// Find out whom the running kernel refuses, and leave them out.
-    pub fn verified(self) -> (Self, Vec<LeftOut>) {
-        Self::one_by_one(self.overrides, |source| {
-            scheduler::verify(source, &[]).map(drop)
-        })
+    /// Leave out the drop-ins that `judge` refuses.
+    pub fn judged(self, judge: impl Fn(&Source) -> Result<()>) -> (Self, Vec<LeftOut>) {
+        Self::one_by_one(self.overrides, judge)
     }
 
     /// Add one after the other; leave out who does not link or pass `judge` with

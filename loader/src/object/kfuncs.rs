@@ -6,7 +6,7 @@
 
 use scx_preload_defaults::{HOOKS, Hook};
 
-use crate::elf::{Callee, Functions};
+use super::elf::{Callee, Functions};
 
 /// Callbacks that may sleep, and hold no lock.
 const SLEEPABLE: &[&str] = &["init", "exit", "init_task", "cpu_online", "cpu_offline"];

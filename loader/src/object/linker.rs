@@ -8,9 +8,10 @@ use std::path::Path;
 
 use scx_preload_defaults::{HOOKS, Hook, OBJECT, link};
 
-use crate::elf::{Binding, BpfObject, Functions, HookSymbol};
-use crate::signature::{self, Types};
-use crate::{Error, Result, kfuncs, libbpf_log};
+use super::elf::{Binding, BpfObject, Functions, HookSymbol};
+use super::kfuncs;
+use super::signature::{self, Types};
+use crate::{Error, Result, libbpf_log};
 
 /// Names less alike than this are no misspellings of each other.
 const ALIKE: f64 = 0.8;

@@ -2,35 +2,16 @@
 //! Soft bypass: overrides are not asked and the defaults decide alone. The BPF side
 //! begins and ends it; what is here asks it to, and reads what it says.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
 use scx_preload_defaults::HOOKS;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::live::{self, Live};
-use crate::{Error, Result, btf};
-
-/// The map that the user's wish goes to.
-const WISHES: &str = "preload_wishes";
-
-/// The watch looks at it every 125 ms, later on a machine with much to do.
-const LIMIT: Duration = Duration::from_secs(3);
-
-/// What the user wants: `enum wish`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Wish {
-    /// Bypass until it is ended by hand.
-    On = 1,
-    /// No bypass; earlier ones are forgotten.
-    Off,
-}
+use crate::btf;
 
 /// `enum preload_bypass_reason`
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum BypassReason {
     /// Results of a hook were out of range.
     Bad,
     /// A task was runnable for too long and did not run.
@@ -45,22 +26,22 @@ pub enum Reason {
 
 /// A change between bypass and none.
 #[derive(Clone, Debug, Serialize)]
-pub struct Change {
+pub struct BypassChange {
     /// When, in seconds since boot, as in dmesg.
     pub at: f64,
     /// Why it began; none where it ended.
-    pub reason: Option<Reason>,
+    pub reason: Option<BypassReason>,
     /// The same with its circumstances, in words.
     pub text: String,
 }
 
 /// State of the soft bypass.
 #[derive(Clone, Debug, Serialize)]
-pub struct Bypass {
+pub struct SoftBypass {
     /// Whether there are overrides that can be bypassed.
     pub watched: bool,
     /// Why it is on; none if it is not.
-    pub on: Option<Reason>,
+    pub on: Option<BypassReason>,
     /// When it ends by itself, in seconds since boot; none if it does not.
     pub until: Option<f64>,
     /// How often it has begun, less what is forgotten.
@@ -68,11 +49,11 @@ pub struct Bypass {
     /// Changes since load.
     pub changes: u32,
     /// The latest of them, the oldest first.
-    pub log: Vec<Change>,
+    pub log: Vec<BypassChange>,
 }
 
 #[derive(Deserialize)]
-struct RawBypass {
+struct RawSoftBypass {
     on: u32,
     until: u64,
     times: u32,
@@ -97,9 +78,9 @@ struct RawWhy {
     text: Vec<i8>,
 }
 
-impl Reason {
+impl BypassReason {
     fn from_number(number: u32) -> Option<Self> {
-        use Reason::*;
+        use BypassReason::*;
         let all = [Bad, Stall, Slow, Override, User];
         all.get((number as usize).checked_sub(1)?).copied()
     }
@@ -110,17 +91,17 @@ impl RawChange {
         let hook = HOOKS.get(self.hook).map_or("a hook", |hook| hook.name);
         let why = btf::text(&self.why.text);
         let cpu = self.cpu;
-        match Reason::from_number(self.reason) {
+        match BypassReason::from_number(self.reason) {
             None => "the overrides are asked again".into(),
-            Some(Reason::Bad) => format!("{hook} gives results out of range, on CPU {cpu}"),
-            Some(Reason::Stall) => format!(
+            Some(BypassReason::Bad) => format!("{hook} gives results out of range, on CPU {cpu}"),
+            Some(BypassReason::Stall) => format!(
                 "{why}[{}] was runnable on CPU {cpu} for {} ms and did not run",
                 self.pid,
                 self.waited / 1_000_000
             ),
-            Some(Reason::Slow) => format!("{hook} takes too much of the time of CPU {cpu}"),
-            Some(Reason::Override) => format!("an override asked for it: {why}"),
-            Some(Reason::User) => "scx_preload bypass on".into(),
+            Some(BypassReason::Slow) => format!("{hook} takes too much of the time of CPU {cpu}"),
+            Some(BypassReason::Override) => format!("an override asked for it: {why}"),
+            Some(BypassReason::User) => "scx_preload bypass on".into(),
         }
     }
 }
@@ -129,20 +110,20 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-impl Bypass {
+impl SoftBypass {
     /// From `struct preload_bypass`; none if the scheduler has no such thing.
     pub(crate) fn from_value(value: Value) -> Option<Self> {
-        let raw: RawBypass = serde_json::from_value(value).ok()?;
-        let on = Reason::from_number(raw.on);
+        let raw: RawSoftBypass = serde_json::from_value(value).ok()?;
+        let on = BypassReason::from_number(raw.on);
         let kept = raw.changes.len().max(1) as u32;
         let log = (raw.seq.saturating_sub(kept)..raw.seq)
             .filter_map(|n| raw.changes.get((n % kept) as usize))
-            .map(|change| Change {
+            .map(|change| BypassChange {
                 at: seconds(change.at),
-                reason: Reason::from_number(change.reason),
+                reason: BypassReason::from_number(change.reason),
                 text: change.text(),
             });
-        Some(Bypass {
+        Some(SoftBypass {
             watched: raw.first_ns != 0,
             on,
             until: (on.is_some() && raw.until != u64::MAX).then(|| seconds(raw.until)),
@@ -157,36 +138,6 @@ impl Bypass {
         self.on?;
         self.log.last().map(|change| change.text.as_str())
     }
-}
-
-/// Tell the loaded scheduler what the user wants, and wait until it is so. Fails if
-/// there is no scheduler of ours, nothing that could be bypassed, or if overrides are
-/// bypassed again as soon as they are asked.
-pub fn ask(wish: Wish) -> Result<()> {
-    let before = state()?;
-    if !before.watched {
-        return Err(Error::NothingToBypass);
-    }
-    live::write_map(WISHES, wish as u32)?;
-    let start = Instant::now();
-    while start.elapsed() < LIMIT {
-        let now = state()?;
-        match (wish, now.on) {
-            (Wish::On, Some(_)) | (Wish::Off, None) => return Ok(()),
-            // It has been off in between.
-            (Wish::Off, Some(_)) if now.changes > before.changes + 1 => {
-                let why = now.why().unwrap_or_default().into();
-                return Err(Error::BypassedAgain(why));
-            }
-            _ => sleep(Duration::from_millis(20)),
-        }
-    }
-    Err(Error::NoAnswer(LIMIT.as_secs()))
-}
-
-fn state() -> Result<Bypass> {
-    let live = Live::read()?.ok_or(Error::NotLoaded)?;
-    live.bypass.ok_or(Error::NothingToBypass)
 }
 
 #[cfg(test)]
@@ -205,12 +156,12 @@ mod tests {
 
     #[test]
     fn log_is_in_order_and_in_words() {
-        let bypass = Bypass::from_value(json!({
+        let bypass = SoftBypass::from_value(json!({
             "on": 2, "until": u64::MAX, "times": 5, "seq": 3, "first_ns": 1,
             "changes": [change(3_000_000_000, 2, 0, "cc1"), change(2_000_000_000, 0, 0, "")],
         }))
         .unwrap();
-        assert_eq!((bypass.on, bypass.until), (Some(Reason::Stall), None));
+        assert_eq!((bypass.on, bypass.until), (Some(BypassReason::Stall), None));
         let texts: Vec<&str> = bypass.log.iter().map(|c| c.text.as_str()).collect();
         let stall = "cc1[7] was runnable on CPU 3 for 1200 ms and did not run";
         assert_eq!(texts, ["the overrides are asked again", stall]);
@@ -222,7 +173,7 @@ mod tests {
         let raw = json!({
             "on": 0, "until": 0, "times": 1, "seq": 1, "first_ns": 1, "changes": [change(1, 1, 1, "")],
         });
-        let bypass = Bypass::from_value(raw).unwrap();
+        let bypass = SoftBypass::from_value(raw).unwrap();
         assert_eq!(bypass.why(), None);
         let text = &bypass.log[0].text;
         assert!(text.starts_with(HOOKS[1].name), "{text}");

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
+use crate::abi::VMLINUX_BTF;
 use crate::{Error, Result};
 
 const SYSFS: &str = "/sys/kernel/sched_ext";
-const BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// The state of sched_ext at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -78,11 +78,11 @@ pub fn monotonic() -> Duration {
 }
 
 /// Fail with [`Error::Unsupported`] if this kernel lacks what a load needs.
-pub fn check() -> Result<()> {
+pub fn require_sched_ext() -> Result<()> {
     SchedExt::read()?;
-    if !Path::new(BTF).exists() {
+    if !Path::new(VMLINUX_BTF).exists() {
         return Err(Error::Unsupported(format!(
-            "{BTF} is missing (it needs CONFIG_DEBUG_INFO_BTF=y)"
+            "{VMLINUX_BTF} is missing (it needs CONFIG_DEBUG_INFO_BTF=y)"
         )));
     }
     Ok(())

@@ -13,6 +13,7 @@ use libbpf_rs::btf::{Btf, BtfKind, BtfType, ReferencesType};
 use scx_preload_defaults::link::memory_file;
 use scx_preload_defaults::{Hook, OBJECT};
 
+use crate::btf::variables;
 use crate::{Error, Result, libbpf_log};
 
 /// The number of a map type that there can be one of in a program.
@@ -54,7 +55,7 @@ impl Types {
 
     /// Does the object define an arena?
     pub fn has_arena(&self) -> bool {
-        crate::btf::variables(&self.0, ".maps").iter().any(|map| {
+        variables(&self.0, ".maps").iter().any(|map| {
             let Ok(definition) = Composite::try_from(map.ty) else {
                 return false;
             };

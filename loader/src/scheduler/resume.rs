@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::attach::attach;
-use crate::bpffs::{self, PinDir};
-use crate::history::{History, Out};
-use crate::kernel::{SchedExt, monotonic};
-use crate::live::{EXIT_SYSRQ, EXIT_UNREG, Traces};
-use crate::object::Source;
-use crate::scheduler::{self, Loaded, OPS, Past, STATE_LIMIT, When};
+use super::attach::attach;
+use super::load::{LoadOutcome, OnHistory, When, load_locked};
+use super::lock;
+use crate::abi::{EXIT_SYSRQ, EXIT_UNREG, LINK_PIN, OPS, STATE_LIMIT};
+use crate::object::source::Source;
+use crate::state::bpffs::{self, PinDir};
+use crate::state::departure::Departure;
+use crate::state::history::{History, StayOutReason};
+use crate::state::sched_ext::{SchedExt, monotonic};
 use crate::{Error, Result};
 
 /// How often to look whether who is loading another scheduler has done so.
@@ -43,7 +45,7 @@ pub fn resume(wait: Duration, defaults: &Source) -> Result<Resumed> {
 
 /// None while somebody is loading another one. The lock is not held meanwhile.
 fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
-    let pins = PinDir::lock_existing()?.ok_or(Error::NotLoaded)?;
+    let pins = lock::lock_existing()?.ok_or(Error::NotLoaded)?;
     let ops = bpffs::open_ops()?.ok_or(Error::NotLoaded)?;
     let mut history = History::read()?;
     if let Some(why) = kept_out(&history) {
@@ -57,18 +59,18 @@ fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
         return Err(Error::StaysOut(follows(&now)));
     }
 
-    let traces = Traces::read()?.ok_or(Error::NotLoaded)?;
-    if traces.handover.sysrq != 0 || traces.exit.kind == EXIT_SYSRQ {
-        history.out = Some(Out::Sysrq);
+    let departure = Departure::read()?.ok_or(Error::NotLoaded)?;
+    if departure.handover.sysrq != 0 || departure.exit.kind == EXIT_SYSRQ {
+        history.out = Some(StayOutReason::Sysrq);
         history.write(&pins)?;
-        return Err(Error::StaysOut(is_out(Out::Sysrq)));
+        return Err(Error::StaysOut(is_out(StayOutReason::Sysrq)));
     }
-    if must_wait(&traces, wait) {
+    if must_wait(&departure, wait) {
         return Ok(None);
     }
-    let ejected = traces.exit.kind > EXIT_UNREG && !traces.ended_to_give_way();
+    let ejected = departure.exit.kind > EXIT_UNREG && !departure.ended_to_give_way();
     if ejected {
-        return after_error(&pins, history, traces.exit.kind, defaults).map(Some);
+        return after_error(&pins, history, departure.exit.kind, defaults).map(Some);
     }
 
     // The dead link holds the table.
@@ -76,10 +78,10 @@ fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
     match attach(&ops)? {
         Ok(link) => {
             // Did somebody begin to load while we were not there yet to give way?
-            if must_wait(&Traces::read()?.ok_or(Error::NotLoaded)?, wait) {
+            if must_wait(&Departure::read()?.ok_or(Error::NotLoaded)?, wait) {
                 return Ok(None);
             }
-            link.pin(bpffs::LINK)?;
+            link.pin(LINK_PIN)?;
             Ok(Some(Resumed::Attached))
         }
         Err(now) if now.state == "disabled" => Ok(None),
@@ -87,9 +89,9 @@ fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
     }
 }
 
-fn must_wait(traces: &Traces, wait: Duration) -> bool {
-    let began = Duration::from_nanos(traces.handover.at);
-    traces.is_loading() && monotonic().saturating_sub(began) < wait
+fn must_wait(departure: &Departure, wait: Duration) -> bool {
+    let began = Duration::from_nanos(departure.handover.at);
+    departure.is_loading() && monotonic().saturating_sub(began) < wait
 }
 
 fn after_error(
@@ -100,7 +102,7 @@ fn after_error(
 ) -> Result<Resumed> {
     history.count_error();
     if history.errors > 1 {
-        history.out = Some(Out::Errors);
+        history.out = Some(StayOutReason::Errors);
     }
     history.write(pins)?;
     if let Some(out) = history.out {
@@ -109,18 +111,18 @@ fn after_error(
     log::warn!(
         "the scheduler was ended (kind {kind}, dmesg has the reason); loading the defaults alone"
     );
-    match scheduler::load_locked(pins, defaults, &[], When::Free, Past::Kept)? {
-        Loaded::Attached => Ok(Resumed::Defaults),
-        Loaded::StandsBy(why) => Err(Error::StaysOut(why)),
+    match load_locked(pins, defaults, &[], When::Free, OnHistory::Keep)? {
+        LoadOutcome::Attached => Ok(Resumed::Defaults),
+        LoadOutcome::StandsBy(why) => Err(Error::StaysOut(why)),
     }
 }
 
 /// Why what is pinned does not run.
-pub fn stands_by(now: &SchedExt, traces: &Traces) -> Result<String> {
-    Ok(match (kept_out(&History::read()?), traces.gave_way()) {
+pub fn stands_by(now: &SchedExt, departure: &Departure) -> Result<String> {
+    Ok(match (kept_out(&History::read()?), departure.gave_way()) {
         (Some(why), _) => why,
         (None, _) if now.state == "enabled" => follows(now),
-        (None, Some(who)) if traces.is_loading() => format!("{who} is loading another one"),
+        (None, Some(who)) if departure.is_loading() => format!("{who} is loading another one"),
         _ => "`scx_preload resume` attaches it, or the end of another scheduler".into(),
     })
 }
@@ -135,10 +137,10 @@ fn kept_out(history: &History) -> Option<String> {
     }
 }
 
-fn is_out(out: Out) -> String {
+fn is_out(out: StayOutReason) -> String {
     let why = match out {
-        Out::Sysrq => "sysrq-S was pressed",
-        Out::Errors => {
+        StayOutReason::Sysrq => "sysrq-S was pressed",
+        StayOutReason::Errors => {
             "the kernel has ended the scheduler twice within an hour, dmesg has the reason"
         }
     };

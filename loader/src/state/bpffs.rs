@@ -13,31 +13,10 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use nix::unistd::geteuid;
 
-use crate::kernel_bypass::LbInterval;
+use crate::abi::{
+    BPFFS, HISTORY_PIN, LB_INTERVAL_PIN, LINK_PIN, LOADED_DIR, LOADING_DIR, OPS_PIN, PIN_DIR,
+};
 use crate::{Error, Result};
-
-const BPFFS: &str = "/sys/fs/bpf";
-
-/// Our directory, mode 0700.
-pub const DIR: &str = "/sys/fs/bpf/scx_preload";
-
-/// Pins of what is loaded, attached or not: all that belongs to it, or nothing.
-pub const LOADED: &str = "/sys/fs/bpf/scx_preload/loaded";
-
-/// The same while they are made, or of what they have replaced.
-const LOADING: &str = "/sys/fs/bpf/scx_preload/loading";
-
-/// The pinned link; as long as it is there the scheduler needs no process.
-pub const LINK: &str = "/sys/fs/bpf/scx_preload/loaded/link";
-
-/// The pinned ops table, which any process can attach again.
-pub const OPS: &str = "/sys/fs/bpf/scx_preload/loaded/ops";
-
-/// The pinned map of what has to be known after the loaded one was replaced.
-pub const HISTORY: &str = "/sys/fs/bpf/scx_preload/history";
-
-/// The pinned map of what a load changed of the kernel's own bypass.
-pub const INTERVAL: &str = "/sys/fs/bpf/scx_preload/interval";
 
 /// Our directory, created and locked: all that changes what is in it excludes each other.
 #[derive(Debug)]
@@ -48,12 +27,12 @@ pub struct PinDir {
 impl PinDir {
     /// Mount the BPF file system if nothing has, create the directory, and wait
     /// for the lock.
-    pub fn lock() -> Result<Self> {
+    pub(crate) fn lock() -> Result<Self> {
         require_root()?;
         mount_bpffs()?;
-        match DirBuilder::new().mode(0o700).create(DIR) {
+        match DirBuilder::new().mode(0o700).create(PIN_DIR) {
             Err(err) if err.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(Error::io(format!("cannot create {DIR}"))(err));
+                return Err(Error::io(format!("cannot create {PIN_DIR}"))(err));
             }
             _ => {}
         }
@@ -61,59 +40,60 @@ impl PinDir {
     }
 
     /// Wait for the lock of the directory, if it is there.
-    pub fn lock_existing() -> Result<Option<Self>> {
+    pub(crate) fn lock_existing() -> Result<Option<Self>> {
         require_root()?;
-        let dir = match File::open(DIR) {
+        let dir = match File::open(PIN_DIR) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
-            dir => dir.map_err(Error::io(format!("cannot open {DIR}")))?,
+            dir => dir.map_err(Error::io(format!("cannot open {PIN_DIR}")))?,
         };
         let lock = Flock::lock(dir, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| Error::io(format!("cannot lock {DIR}"))(errno.into()))?;
-        let pins = Self { _lock: lock };
-        // Of a load that was killed.
-        remove(LOADING)?;
-        if !fs::exists(LOADED).unwrap_or(true) {
-            LbInterval::restore(&pins);
-        }
-        Ok(Some(pins))
+            .map_err(|(_, errno)| Error::io(format!("cannot lock {PIN_DIR}"))(errno.into()))?;
+        // Left by a load that was killed.
+        remove(LOADING_DIR)?;
+        Ok(Some(Self { _lock: lock }))
     }
 
     /// Replace all pins at once by those that `pin` makes in the directory it is given.
     pub fn replace(&self, pin: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let dir = Path::new(LOADING);
+        let dir = Path::new(LOADING_DIR);
         DirBuilder::new()
             .mode(0o700)
             .create(dir)
-            .map_err(Error::io(format!("cannot create {LOADING}")))?;
+            .map_err(Error::io(format!("cannot create {LOADING_DIR}")))?;
         let replaced = pin(dir).and_then(|()| {
-            let how = match fs::exists(LOADED) {
+            let how = match fs::exists(LOADED_DIR) {
                 Ok(true) => RenameFlags::RENAME_EXCHANGE,
                 _ => RenameFlags::RENAME_NOREPLACE,
             };
-            renameat2(AT_FDCWD, LOADING, AT_FDCWD, LOADED, how)
-                .map_err(|errno| Error::io(format!("cannot create {LOADED}"))(errno.into()))
+            renameat2(AT_FDCWD, LOADING_DIR, AT_FDCWD, LOADED_DIR, how)
+                .map_err(|errno| Error::io(format!("cannot create {LOADED_DIR}"))(errno.into()))
         });
-        remove(LOADING).and(replaced)
+        remove(LOADING_DIR).and(replaced)
+    }
+
+    /// Is a scheduler loaded? Yes if that cannot be told.
+    pub(crate) fn has_loaded(&self) -> bool {
+        fs::exists(LOADED_DIR).unwrap_or(true)
     }
 
     /// Remove the pins of what is loaded, if there are any.
     pub fn unpin(&self) -> Result<()> {
-        remove(LOADED)
+        remove(LOADED_DIR)
     }
 
     /// Remove the pinned link, and with it what is attached.
     pub fn unlink(&self) -> Result<()> {
-        remove(LINK)
+        remove(LINK_PIN)
     }
 
     /// Forget what was before.
     pub fn forget(&self) -> Result<()> {
-        remove(HISTORY)
+        remove(HISTORY_PIN)
     }
 
     /// Forget what was changed of the kernel's own bypass.
     pub fn forget_interval(&self) -> Result<()> {
-        remove(INTERVAL)
+        remove(LB_INTERVAL_PIN)
     }
 }
 
@@ -132,36 +112,36 @@ fn remove(path: &str) -> Result<()> {
     }
 }
 
-/// Fail with [`Error::NotRoot`] for everybody else, who cannot look into [`DIR`].
+/// Fail with [`Error::NotRoot`] for everybody else, who cannot look into [`PIN_DIR`].
 pub fn require_root() -> Result<()> {
     if geteuid().is_root() {
         Ok(())
     } else {
-        Err(Error::NotRoot(DIR))
+        Err(Error::NotRoot(PIN_DIR))
     }
 }
 
 /// The pinned link, if there is one.
 pub fn open_link() -> Result<Option<Link>> {
-    match Link::open(LINK) {
+    match Link::open(LINK_PIN) {
         Ok(link) => Ok(Some(link)),
         Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(Error::libbpf(format!("cannot open {LINK}"))(err)),
+        Err(err) => Err(Error::libbpf(format!("cannot open {LINK_PIN}"))(err)),
     }
 }
 
 /// The pinned ops table, if there is one.
 pub fn open_ops() -> Result<Option<MapHandle>> {
-    match MapHandle::from_pinned_path(OPS) {
+    match MapHandle::from_pinned_path(OPS_PIN) {
         Ok(map) => Ok(Some(map)),
         Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(Error::libbpf(format!("cannot open {OPS}"))(err)),
+        Err(err) => Err(Error::libbpf(format!("cannot open {OPS_PIN}"))(err)),
     }
 }
 
 /// Our pins; empty if there are none.
 pub fn pins() -> Vec<String> {
-    let mut names: Vec<_> = [DIR, LOADED]
+    let mut names: Vec<_> = [PIN_DIR, LOADED_DIR]
         .iter()
         .flat_map(fs::read_dir)
         .flat_map(|dir| dir.flatten())

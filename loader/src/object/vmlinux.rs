@@ -12,10 +12,8 @@ use libbpf_rs::btf::{Btf, BtfKind, BtfType, ReferencesType, TypeId};
 use libbpf_rs::{AsRawLibbpf, libbpf_sys};
 use nix::libc;
 
+use crate::abi::OPS_TYPE;
 use crate::{Error, Result, libbpf_log};
-
-/// BTF of the running kernel.
-pub const RUNNING: &str = "/sys/kernel/btf/vmlinux";
 
 /// What comes before the types: each access to a field is one that libbpf adapts to
 /// the kernel that runs.
@@ -56,7 +54,7 @@ pub fn header(path: &Path) -> Result<String> {
     let btf = Btf::from_path(path).map_err(|_| {
         bad("no BTF in it; name a copy of /sys/kernel/btf/vmlinux, or an ELF file with a section .BTF")
     })?;
-    if btf.type_by_name::<Composite<'_>>("sched_ext_ops").is_none() {
+    if btf.type_by_name::<Composite<'_>>(OPS_TYPE).is_none() {
         return Err(bad(
             "the BTF of a kernel without sched_ext; name that of the kernel to build for with --btf",
         ));

@@ -13,8 +13,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::Result;
-use crate::bpffs::{INTERVAL, PinDir};
-use crate::record::Record;
+use crate::abi::LB_INTERVAL_PIN;
+use crate::state::bpffs::PinDir;
+use crate::state::record::Record;
 
 const PARAMETER: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
 
@@ -25,7 +26,7 @@ const DEFAULT_US: u64 = 500_000;
 const OURS_US: u64 = 20_000;
 
 const RECORD: Record<2> = Record {
-    path: INTERVAL,
+    path: LB_INTERVAL_PIN,
     name: "preload_lb",
 };
 

@@ -7,23 +7,24 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::bpffs::PinDir;
+use super::record::Record;
+use super::sched_ext::monotonic;
 use crate::Result;
-use crate::bpffs::{HISTORY, PinDir};
-use crate::kernel::monotonic;
-use crate::record::Record;
+use crate::abi::HISTORY_PIN;
 
 /// Errors are forgotten after so long.
 const ERROR_AGE: Duration = Duration::from_secs(3600);
 
 const RECORD: Record<4> = Record {
-    path: HISTORY,
+    path: HISTORY_PIN,
     name: "preload_history",
 };
 
 /// Why we stay out until a person loads again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Out {
+pub enum StayOutReason {
     /// Somebody has pressed sysrq-S.
     Sysrq,
     /// The defaults alone were ejected, too.
@@ -38,7 +39,7 @@ pub struct History {
     /// When it did so last, CLOCK_MONOTONIC, ns.
     last_error: u64,
     /// Until a person loads again.
-    pub out: Option<Out>,
+    pub out: Option<StayOutReason>,
     /// The process of a `run`, which wants to end before we are back, and in the upper
     /// half when it began; or 0.
     hold: u64,
@@ -53,8 +54,8 @@ impl History {
             last_error,
             out: match out {
                 0 => None,
-                1 => Some(Out::Sysrq),
-                _ => Some(Out::Errors),
+                1 => Some(StayOutReason::Sysrq),
+                _ => Some(StayOutReason::Errors),
             },
             hold,
         })
@@ -64,8 +65,8 @@ impl History {
     pub fn write(&self, _locked: &PinDir) -> Result<()> {
         let out = match self.out {
             None => 0,
-            Some(Out::Sysrq) => 1,
-            Some(Out::Errors) => 2,
+            Some(StayOutReason::Sysrq) => 1,
+            Some(StayOutReason::Errors) => 2,
         };
         RECORD.write([self.errors, self.last_error, out, self.hold])
     }

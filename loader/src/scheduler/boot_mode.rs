@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum BootMode {
     /// Nothing against loading.
     Load,
     /// `scx_preload.mode=standby`: load, but attach only when asked or when another
@@ -19,7 +19,7 @@ pub enum Wish {
     NotInInitrd,
 }
 
-impl Wish {
+impl BootMode {
     /// Read `/proc/cmdline`; `initrd` says that this is an initramfs. One with systemd
     /// says so itself.
     pub fn read(initrd: bool) -> Self {
@@ -61,37 +61,37 @@ mod tests {
 
     #[test]
     fn nothing_said_means_load() {
-        assert_eq!(Wish::parse("root=/dev/vda quiet", true), Wish::Load);
-        assert_eq!(Wish::parse("", false), Wish::Load);
+        assert_eq!(BootMode::parse("root=/dev/vda quiet", true), BootMode::Load);
+        assert_eq!(BootMode::parse("", false), BootMode::Load);
     }
 
     #[test]
     fn all_spellings_of_no() {
         for no in ["0", "no", "off", "false", "OFF", "\"off\""] {
             let line = format!("quiet scx_preload.mode={no} root=x");
-            assert_eq!(Wish::parse(&line, false), Wish::Off, "{no}");
+            assert_eq!(BootMode::parse(&line, false), BootMode::Off, "{no}");
             let line = format!("rd.scx_preload={no}");
-            assert_eq!(Wish::parse(&line, true), Wish::NotInInitrd, "{no}");
+            assert_eq!(BootMode::parse(&line, true), BootMode::NotInInitrd, "{no}");
         }
     }
 
     #[test]
     fn rd_switch_is_for_the_initrd_only() {
-        assert_eq!(Wish::parse("rd.scx_preload=0", false), Wish::Load);
+        assert_eq!(BootMode::parse("rd.scx_preload=0", false), BootMode::Load);
     }
 
     #[test]
     fn standby_is_less_than_not_now() {
         let line = "scx_preload.mode=standby";
-        assert_eq!(Wish::parse(line, true), Wish::Standby);
+        assert_eq!(BootMode::parse(line, true), BootMode::Standby);
         let line = "scx_preload.mode=standby rd.scx_preload=0";
-        assert_eq!(Wish::parse(line, true), Wish::NotInInitrd);
-        assert_eq!(Wish::parse(line, false), Wish::Standby);
+        assert_eq!(BootMode::parse(line, true), BootMode::NotInInitrd);
+        assert_eq!(BootMode::parse(line, false), BootMode::Standby);
     }
 
     #[test]
     fn last_one_counts() {
         let line = "scx_preload.mode=off scx_preload.mode=on";
-        assert_eq!(Wish::parse(line, false), Wish::Load);
+        assert_eq!(BootMode::parse(line, false), BootMode::Load);
     }
 }

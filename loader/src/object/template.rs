@@ -3,7 +3,7 @@
 
 use scx_preload_defaults::Hook;
 
-use crate::man::wrap;
+use super::hook_docs::wrap;
 
 /// Columns of a comment in the source.
 const WIDTH: usize = 90;

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Names and numbers that the kernel, the BPF side, other programs and later runs of this
+//! one rely on.
+
+use std::time::Duration;
+
+/// Name of our ops, as in `/sys/kernel/sched_ext/root/ops`.
+pub const OPS: &str = "preload";
+
+/// Struct of the kernel that holds a scheduler's callbacks.
+pub(crate) const OPS_TYPE: &str = "sched_ext_ops";
+
+/// BTF of the running kernel.
+pub const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// An administrator's own scheduler, for the boot.
+pub const BOOT_OBJECT: &str = "/etc/scx_preload/scheduler.bpf.o";
+
+/// Enabling and disabling walk every task, which takes a moment under load. Less than the
+/// unit's TimeoutStartSec=, so that the error message is ours.
+pub(crate) const STATE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Mount point of the BPF file system.
+pub(crate) const BPFFS: &str = "/sys/fs/bpf";
+
+/// Directory of our pins, mode 0700.
+pub const PIN_DIR: &str = "/sys/fs/bpf/scx_preload";
+
+/// Pins of the loaded scheduler, attached or not. They appear and disappear together.
+pub const LOADED_DIR: &str = "/sys/fs/bpf/scx_preload/loaded";
+
+/// Pins of a load in progress, or those that it has replaced.
+pub(crate) const LOADING_DIR: &str = "/sys/fs/bpf/scx_preload/loading";
+
+/// The pinned link. It keeps the scheduler attached without a process.
+pub const LINK_PIN: &str = "/sys/fs/bpf/scx_preload/loaded/link";
+
+/// The pinned struct_ops map, which any process can attach again.
+pub const OPS_PIN: &str = "/sys/fs/bpf/scx_preload/loaded/ops";
+
+/// The pinned map of [`crate::state::history`].
+pub(crate) const HISTORY_PIN: &str = "/sys/fs/bpf/scx_preload/history";
+
+/// The pinned map of [`crate::scheduler::lb_interval`].
+pub(crate) const LB_INTERVAL_PIN: &str = "/sys/fs/bpf/scx_preload/interval";
+
+/// Prefix of our maps of global variables: `preload.bss`, `preload.rodata`.
+pub(crate) const MAP_PREFIX: &str = "preload";
+
+/// The struct_ops map. The BPF side does not give way to this name.
+pub(crate) const OPS_MAP: &str = "preload_ops";
+
+/// The map with the timer that watches overrides. The timer stops when user space holds
+/// no reference to the map.
+pub(crate) const WATCH_MAP: &str = "preload_watch";
+
+/// The map that takes the user's requests for soft bypass.
+pub(crate) const WISHES_MAP: &str = "preload_wishes";
+
+/// The per-CPU counters.
+pub(crate) const STATS_MAP: &str = "preload_stats";
+
+/// The rodata variable with the overridden hooks: bit n for hook n of the catalogue.
+pub(crate) const OVERRIDDEN_HOOKS: &str = "overridden_hooks";
+
+/// The rodata variable with the DSQs that overrides ask for.
+pub(crate) const OWN_QUEUES: &str = "own_queues";
+
+/// The rodata variable with the version of the hook contract.
+pub(crate) const CONTRACT_VERSION_VARIABLE: &str = "contract_version";
+
+/// Handover programs with the names of their pins: they notice other schedulers and
+/// sysrq-S. Each depends on those before it.
+pub(crate) const HANDOVER_PROGRAMS: [(&str, &str); 5] = [
+    ("preload_sysrq", "sysrq"),
+    ("preload_gave_way", "gave_way"),
+    ("preload_give_way", "give_way"),
+    ("preload_left", "left"),
+    ("preload_wait", "wait"),
+];
+
+/// `SCX_EXIT_UNREG`: the link is gone.
+pub(crate) const EXIT_UNREG: u64 = 64;
+
+/// `SCX_EXIT_UNREG_BPF`: a BPF program called scx_bpf_exit().
+pub(crate) const EXIT_UNREG_BPF: u64 = 65;
+
+/// `SCX_EXIT_SYSRQ`: sysrq-S was pressed.
+pub(crate) const EXIT_SYSRQ: u64 = 67;
+
+/// `PRELOAD_EXIT_GIVE_WAY`: the code of scx_bpf_exit() when another scheduler is loading.
+pub(crate) const EXIT_GIVE_WAY: i64 = 0x6769_7665;

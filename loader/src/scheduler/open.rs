@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Open an object and adapt it to the running kernel and to the user's wishes.
+
+use libbpf_rs::btf::types::{Composite, MemberAttr};
+use libbpf_rs::btf::{Btf, BtfType};
+use libbpf_rs::{MapType, Object, ObjectBuilder, OpenObject};
+use scx_preload_defaults::HOOKS;
+
+use super::handover_programs;
+use super::settings::{Setting, set_own_queues, set_rodata};
+use crate::abi::{MAP_PREFIX, OPS_TYPE, OVERRIDDEN_HOOKS};
+use crate::btf::object_btf;
+use crate::object::elf::{Binding, BpfObject};
+use crate::object::source::Source;
+use crate::{Error, Result, libbpf_log};
+
+/// What libbpf says of a callback that the kernel's ops table has no member for.
+const UNKNOWN_MEMBER: &str = "Cannot find member ";
+
+/// What it says of a program for a kernel function that there is not.
+const UNKNOWN_FUNCTION: &str = "failed to find kernel BTF type ID of ";
+
+/// Open `source`, check its contract, and apply `settings`.
+fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
+    let elf = BpfObject::parse(&source.name, &source.bytes)?;
+    elf.check_contract(&source.name)?;
+    elf.check_queues(&source.name)?;
+
+    libbpf_log::take();
+    let mut object = ObjectBuilder::default()
+        .name(MAP_PREFIX)
+        .and_then(|builder| builder.open_memory(&source.bytes))
+        .map_err(|err| refused(source, "libbpf cannot open it", err, libbpf_log::take()))?;
+
+    let overridden = HOOKS
+        .iter()
+        .enumerate()
+        .filter(|(_, hook)| elf.hook(hook).is_some_and(|h| h.binding == Binding::Global))
+        .fold(0u64, |bits, (n, _)| bits | 1 << n);
+    let mut all = settings.to_vec();
+    all.push(Setting {
+        name: OVERRIDDEN_HOOKS.into(),
+        value: overridden.to_string(),
+    });
+    set_rodata(&mut object, &all)?;
+    set_own_queues(&mut object, &source.name, &elf.own_queues)?;
+    Ok(object)
+}
+
+/// Open `source` and load it: the verifier's turn. Callbacks that the running
+/// kernel does not know are left out.
+pub(crate) fn load_into_kernel(source: &Source, settings: &[Setting]) -> Result<Object> {
+    let opened = open(source, settings)?;
+    libbpf_log::take();
+    let mut result = opened.load();
+    let mut log = libbpf_log::take();
+    // Finding them means to go through all of the kernel's types, which libbpf does
+    // for itself: only if it says that there are some.
+    let (member, function) = (log.contains(UNKNOWN_MEMBER), log.contains(UNKNOWN_FUNCTION));
+    if result.is_err() && (member || function) {
+        let mut opened = open(source, settings)?;
+        if member {
+            drop_unknown_callbacks(&mut opened)?;
+        }
+        if function {
+            handover_programs::leave_out(&mut opened);
+        }
+        libbpf_log::take();
+        result = opened.load();
+        log = libbpf_log::take();
+    }
+    result.map_err(|err| refused(source, "the kernel cannot load it", err, log))
+}
+
+fn refused(source: &Source, what: &str, err: libbpf_rs::Error, log: String) -> Error {
+    let reason = libbpf_log::decisive_line(&log).map_or_else(|| err.to_string(), str::to_owned);
+    Error::Refused {
+        name: source.name.clone(),
+        summary: format!("{what}: {reason}"),
+        log,
+    }
+}
+
+fn object_name(object: &OpenObject) -> String {
+    object
+        .name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// A callback that is set but unknown to the kernel fails the load: null it.
+fn drop_unknown_callbacks(object: &mut OpenObject) -> Result<()> {
+    let kernel = Btf::from_vmlinux()
+        .map_err(|err| Error::Unsupported(format!("its own BTF cannot be read ({err})")))?;
+    let Some(known) = kernel.type_by_name::<Composite<'_>>(OPS_TYPE) else {
+        return Err(Error::Unsupported(format!(
+            "its BTF has no struct {OPS_TYPE}"
+        )));
+    };
+
+    let mut unknown = Vec::new();
+    {
+        let btf = object_btf(object)?;
+        let Some(ours) = btf.type_by_name::<Composite<'_>>(OPS_TYPE) else {
+            return Err(Error::Object {
+                name: object_name(object),
+                reason: format!("it has no struct {OPS_TYPE}; link it with `scx_preload link`"),
+            });
+        };
+        for member in ours.iter() {
+            let MemberAttr::Normal { offset } = member.attr else {
+                continue;
+            };
+            let pointer = btf
+                .type_by_id::<BtfType<'_>>(member.ty)
+                .is_some_and(|ty| libbpf_rs::btf::types::Ptr::try_from(ty).is_ok());
+            if pointer && !known.iter().any(|m| m.name == member.name) {
+                let name = member.name.map(|n| n.to_string_lossy().into_owned());
+                unknown.push((name.unwrap_or_default(), offset as usize / 8));
+            }
+        }
+    }
+
+    for mut map in object.maps_mut() {
+        if map.map_type() != MapType::StructOps {
+            continue;
+        }
+        let Some(ops) = map.initial_value_mut() else {
+            continue;
+        };
+        for (name, offset) in &unknown {
+            if let Some(slot) = ops.get_mut(*offset..offset + size_of::<usize>())
+                && slot.iter().any(|&byte| byte != 0)
+            {
+                log::debug!("leaving out ops.{name}(): this kernel does not know it");
+                slot.fill(0);
+            }
+        }
+    }
+    Ok(())
+}
