@@ -9,10 +9,12 @@
 //!
 //! `scheduler` uses `object` and `state`, which do not use each other. All three use the
 //! leaves: [`abi`] (names and numbers that others rely on), [`btf`], [`error`],
-//! [`libbpf_log`]. No module uses one that uses it.
+//! [`libbpf_log`]. [`cli`] is the command line that the program reads and its man page
+//! describes. No module uses one that uses it.
 
 pub mod abi;
 pub mod btf;
+pub mod cli;
 pub mod error;
 pub mod libbpf_log;
 pub mod object;

@@ -6,67 +6,34 @@ mod logging;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use scx_preload::cli::{Cli, CliCommand};
 use scx_preload::{Error, libbpf_log};
 
 /// Exit code for a kernel that cannot run sched_ext schedulers. Wrong usage is
 /// 2, as clap has it, and every other failure 1.
 const EXIT_UNSUPPORTED: u8 = 3;
 
-/// The missing default of sched_ext: a small BPF scheduler made of hooks that
-/// you can override, loaded early and without a daemon.
-#[derive(Debug, Parser)]
-#[command(
-    name = "scx_preload",
-    version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 this kernel cannot run sched_ext.\n\
-                  To get rid of it: `scx_preload unload`, or boot with scx_preload.mode=off."
-)]
-struct Cli {
-    /// Say more: libbpf's messages, the whole verifier log
-    #[arg(short, long, global = true)]
-    verbose: bool,
-
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Load(commands::load::Args),
-    Unload(commands::unload::Args),
-    Resume(commands::resume::Args),
-    Run(commands::run::Args),
-    Status(commands::status::Args),
-    Bypass(commands::bypass::Args),
-    Verify(commands::verify::Args),
-    Hooks(commands::hooks::Args),
-    New(commands::new::Args),
-    Build(commands::build::Args),
-    Link(commands::link::Args),
-    Check(commands::check::Args),
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let udev = matches!(&cli.command, Command::Resume(args) if args.udev);
+    let udev = matches!(&cli.command, CliCommand::Resume(args) if args.udev);
     logging::install(cli.verbose, udev);
     libbpf_log::install();
 
     let done = |()| ExitCode::SUCCESS;
     let result = match &cli.command {
-        Command::Load(args) => commands::load::run(args),
-        Command::Unload(args) => commands::unload::run(args).map(done),
-        Command::Resume(args) => commands::resume::run(args).map(done),
-        Command::Run(args) => commands::run::run(args),
-        Command::Status(args) => commands::status::run(args).map(done),
-        Command::Bypass(args) => commands::bypass::run(args).map(done),
-        Command::Verify(args) => commands::verify::run(args).map(done),
-        Command::Hooks(args) => commands::hooks::run(args).map(done),
-        Command::New(args) => commands::new::run(args).map(done),
-        Command::Build(args) => commands::build::run(args).map(done),
-        Command::Link(args) => commands::link::run(args).map(done),
-        Command::Check(args) => commands::check::run(args).map(done),
+        CliCommand::Load(args) => commands::load::run(args),
+        CliCommand::Unload(args) => commands::unload::run(args).map(done),
+        CliCommand::Resume(args) => commands::resume::run(args).map(done),
+        CliCommand::Run(args) => commands::run::run(args),
+        CliCommand::Status(args) => commands::status::run(args).map(done),
+        CliCommand::Bypass(args) => commands::bypass::run(args).map(done),
+        CliCommand::Verify(args) => commands::verify::run(args).map(done),
+        CliCommand::Hooks(args) => commands::hooks::run(args).map(done),
+        CliCommand::New(args) => commands::new::run(args).map(done),
+        CliCommand::Build(args) => commands::build::run(args).map(done),
+        CliCommand::Link(args) => commands::link::run(args).map(done),
+        CliCommand::Check(args) => commands::check::run(args).map(done),
     };
     result.unwrap_or_else(|err| {
         log::error!("{err:#}");

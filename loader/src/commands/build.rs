@@ -8,58 +8,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use nix::unistd::mkdtemp;
 use scx_preload::abi::VMLINUX_BTF;
+use scx_preload::cli::BuildArgs;
 use scx_preload::object::linker::{Override, link_overrides};
 use scx_preload::object::source::Source;
 use scx_preload::object::vmlinux;
 use scx_preload::{Error, scheduler};
 use scx_preload_defaults::{compile, write_headers};
 
-/// Make a scheduler of overrides in C: compile them, link them with the defaults, verify
-///
-/// Takes clang 18 or later (BPF_CLANG names one). The headers of this program and
-/// libbpf's come with it; vmlinux.h is made from the kernel's BTF. If this kernel can
-/// and you may, its verifier has the last word. Nothing is written if anything fails.
-///
-/// The result is for `load --object`. With -c it is each override by itself instead,
-/// which is what `link` and /etc/scx_preload/overrides.d take; it is linked and verified
-/// all the same.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  \
-    scx_preload build boost.bpf.c stay.bpf.c     # both with the defaults: scheduler.bpf.o\n  \
-    scx_preload build -c boost.bpf.c             # the override by itself: boost.bpf.o")]
-pub struct Args {
-    /// Sources, each with hooks of its own
-    #[arg(value_name = "FILE.bpf.c", required = true)]
-    sources: Vec<PathBuf>,
+use super::output;
 
-    /// Where to write the object: scheduler.bpf.o if not given, with -c FILE.bpf.o, both
-    /// in the current directory
-    #[arg(short, long, value_name = "OUT")]
-    output: Option<PathBuf>,
-
-    /// Write the compiled overrides, not the scheduler linked with them
-    #[arg(short, long)]
-    compile_only: bool,
-
-    /// Build for the kernel with this BTF: a copy of its /sys/kernel/btf/vmlinux, or an ELF
-    /// file with a section .BTF. The running kernel's if not given
-    #[arg(long, value_name = "FILE", conflicts_with = "vmlinux")]
-    btf: Option<PathBuf>,
-
-    /// Take this file as vmlinux.h
-    #[arg(long, value_name = "FILE")]
-    vmlinux: Option<PathBuf>,
-
-    /// Look for headers in this directory first, as clang's -I
-    #[arg(short = 'I', value_name = "DIR")]
-    include: Vec<PathBuf>,
-
-    /// Define a macro, as clang's -D
-    #[arg(short = 'D', value_name = "NAME[=VALUE]")]
-    define: Vec<String>,
-}
-
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let outputs = outputs(args)?;
     // Before the work of making a header.
     compile::clang().map_err(Error::from)?;
@@ -95,14 +53,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         vec![linked]
     };
     for (output, bytes) in outputs.iter().zip(&results) {
-        super::write(output, bytes)?;
+        output::write(output, bytes)?;
         log::info!("wrote {}", output.display());
     }
-    super::link::print_hooks(&overrides)
+    output::print_overrides(&overrides)
 }
 
 /// One for each object that is to be written.
-fn outputs(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
+fn outputs(args: &BuildArgs) -> anyhow::Result<Vec<PathBuf>> {
     for source in &args.sources {
         ensure!(
             source.extension().is_some_and(|e| e == "c"),
@@ -135,7 +93,7 @@ fn outputs(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
     Ok(outputs)
 }
 
-fn compile_one(args: &Args, source: &Path, work: &Path) -> anyhow::Result<Vec<u8>> {
+fn compile_one(args: &BuildArgs, source: &Path, work: &Path) -> anyhow::Result<Vec<u8>> {
     // What clang says of a file that is not there is not the first thing wrong with it.
     fs::metadata(source).with_context(|| format!("cannot read {}", source.display()))?;
     let object = work.join("override.bpf.o");
@@ -147,7 +105,7 @@ fn compile_one(args: &Args, source: &Path, work: &Path) -> anyhow::Result<Vec<u8
 }
 
 /// The kernel's verdict where it can be had; else a line that says why not.
-fn verify(args: &Args, linked: &[u8]) -> anyhow::Result<()> {
+fn verify(args: &BuildArgs, linked: &[u8]) -> anyhow::Result<()> {
     if let Some(file) = args.btf.as_ref().or(args.vmlinux.as_ref()) {
         log::info!(
             "not verified: built for the kernel of {}; `scx_preload verify` does it there",

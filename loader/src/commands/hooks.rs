@@ -1,46 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `scx_preload hooks`
 
-use std::path::PathBuf;
-
-use clap::builder::PossibleValuesParser;
+use scx_preload::cli::HooksArgs;
 use scx_preload::object::elf::{Binding, BpfObject};
 use scx_preload::object::hook_docs;
 use scx_preload::object::source::Source;
 use scx_preload_defaults::{CONTRACT_VERSION, HOOKS, Hook};
 use serde_json::json;
 
-/// List the hooks that an override can define, or who defines them in an object
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// An object as `scx_preload link` writes it; without one, the catalogue
-    object: Option<PathBuf>,
+use super::output;
 
-    /// Print the documentation of one hook
-    #[arg(
-        long,
-        value_name = "HOOK",
-        value_parser = PossibleValuesParser::new(HOOKS.iter().map(|hook| hook.name)),
-        hide_possible_values = true,
-        conflicts_with_all = ["object", "json"],
-    )]
-    doc: Option<String>,
-
-    /// Print all of the documentation as a man page, scx_preload-hooks(7)
-    #[arg(long, conflicts_with_all = ["object", "json", "doc"])]
-    man: bool,
-
-    /// Print JSON, with the declaration of each hook
-    #[arg(long)]
-    json: bool,
-}
-
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &HooksArgs) -> anyhow::Result<()> {
     if args.man {
-        return super::print(&hook_docs::page());
+        return output::print(&hook_docs::page());
     }
     if let Some(name) = &args.doc {
-        return Hook::named(name).map_or(Ok(()), |hook| super::print(&hook_docs::plain(hook)));
+        return Hook::named(name).map_or(Ok(()), |hook| output::print(&hook_docs::plain(hook)));
     }
     let object = match &args.object {
         Some(path) => {
@@ -77,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
                 entry
             })
             .collect();
-        return super::print_json(&json!({
+        return output::print_json(&json!({
             "contract_version": CONTRACT_VERSION,
             "hooks": hooks,
         }));
@@ -99,5 +74,5 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         row.push(hook.summary.into());
         rows.push(row);
     }
-    super::print(&super::table(&rows))
+    output::print(&output::table(&rows))
 }

@@ -2,12 +2,13 @@
 //! `scx_preload load`
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use scx_preload::Error;
 use scx_preload::abi::{BOOT_OBJECT, LOADED_DIR};
+use scx_preload::cli::LoadArgs;
 use scx_preload::object::dropins::{self, DropIns};
 use scx_preload::object::source::Source;
 use scx_preload::scheduler::{self, BootMode, LoadOutcome, Setting, When};
@@ -16,64 +17,9 @@ use scx_preload::state::live::Live;
 use scx_preload::state::sched_ext::{SchedExt, require_sched_ext};
 use scx_preload::state::soft_bypass::SoftBypass;
 
-/// Make scx_preload the scheduler of this machine
-///
-/// Verifies and attaches the scheduler, makes sure that the kernel runs it, and
-/// pins it in /sys/fs/bpf/scx_preload, where it stays when this program has
-/// ended.
-///
-/// The scheduler is the built-in defaults, linked with the overrides that are in
-/// /etc/scx_preload/overrides.d and /usr/lib/scx_preload/overrides.d, if any
-/// (*.bpf.o). A file in /etc replaces one of the same name in /usr/lib, or masks
-/// it, if it is empty or a link to /dev/null.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Load this object, as `scx_preload link` writes it
-    #[arg(long, value_name = "FILE")]
-    object: Option<PathBuf>,
+use super::left_out;
 
-    /// Load the built-in defaults and no drop-ins
-    #[arg(long, conflicts_with = "object")]
-    defaults: bool,
-
-    /// Set a variable of the scheduler, such as slice_ns=3000000 or
-    /// stats_enabled=false; `scx_preload status` shows them
-    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
-    settings: Vec<Setting>,
-
-    /// Do not attach the scheduler before another one has ended, or before
-    /// `scx_preload resume`
-    #[arg(long)]
-    standby: bool,
-
-    /// Behave as a boot wants it: obey scx_preload.mode=off, scx_preload.mode=standby
-    /// and rd.scx_preload=0 on the kernel command line, take
-    /// /etc/scx_preload/scheduler.bpf.o if there is one and else the drop-ins,
-    /// leave out what is broken of them or take the built-in defaults, stand by if
-    /// another scheduler is there, leave what an initramfs has loaded, and call it
-    /// no failure if this kernel cannot
-    #[arg(long)]
-    boot: bool,
-
-    /// With --boot: load nothing, but exit with 1 if the kernel command line
-    /// wants us to leave the initramfs alone
-    #[arg(long, requires = "boot", conflicts_with_all = ["object", "defaults", "settings", "standby"])]
-    check: bool,
-
-    /// With --boot: this is an initramfs, also if it has no /etc/initrd-release
-    #[arg(long, requires = "boot")]
-    initrd: bool,
-}
-
-fn setting(text: &str) -> Result<Setting, String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    Ok(Setting {
-        name: name.to_owned(),
-        value: value.to_owned(),
-    })
-}
-
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &LoadArgs) -> anyhow::Result<ExitCode> {
     if args.boot {
         return boot(args);
     }
@@ -100,7 +46,7 @@ fn load_drop_ins(how: &How<'_>) -> anyhow::Result<()> {
     // Where nothing can be loaded, no drop-in is the reason.
     require_sched_ext()?;
     let (drop_ins, left_out) = DropIns::read(Path::new("/"))?;
-    super::refuse(left_out)?;
+    left_out::refuse(left_out)?;
     if drop_ins.overrides().is_empty() {
         return Ok(load(&Source::built_in(), how)?);
     }
@@ -110,7 +56,7 @@ fn load_drop_ins(how: &How<'_>) -> anyhow::Result<()> {
     if !at_fault(&err) {
         return Err(err.into());
     }
-    super::refuse(drop_ins.judged(verify).1)?;
+    left_out::refuse(drop_ins.judged(verify).1)?;
     Err(err).context("`scx_preload load --defaults` leaves out all drop-ins")
 }
 
@@ -145,7 +91,7 @@ fn load(source: &Source, how: &How<'_>) -> scx_preload::Result<()> {
     Ok(())
 }
 
-fn boot(args: &Args) -> anyhow::Result<ExitCode> {
+fn boot(args: &LoadArgs) -> anyhow::Result<ExitCode> {
     let mode = BootMode::read(args.initrd);
     if mode == BootMode::NotInInitrd {
         log::info!("not loaded from the initramfs: rd.scx_preload is off on the command line");
@@ -205,7 +151,7 @@ fn is_loaded(mode: BootMode) -> scx_preload::Result<bool> {
     Ok(bpffs::open_ops()?.is_some() && (!idle || mode == BootMode::Standby))
 }
 
-fn boot_object(args: &Args, how: &How<'_>) -> scx_preload::Result<()> {
+fn boot_object(args: &LoadArgs, how: &How<'_>) -> scx_preload::Result<()> {
     let own = args.object.clone().unwrap_or_else(|| BOOT_OBJECT.into());
     // In most boots there is no note.
     let note = fs::read_to_string(dropins::note(&own)).unwrap_or_default();
@@ -234,7 +180,7 @@ fn boot_drop_ins(how: &How<'_>) -> scx_preload::Result<()> {
         Ok(read) => read,
         Err(err) => return fall_back(err, how),
     };
-    super::warn_of(&left_out);
+    left_out::warn_of(&left_out);
     loop {
         if drop_ins.overrides().is_empty() {
             return load(&Source::built_in(), how);
@@ -247,7 +193,7 @@ fn boot_drop_ins(how: &How<'_>) -> scx_preload::Result<()> {
         if left_out.is_empty() {
             return fall_back(err, how);
         }
-        super::warn_of(&left_out);
+        left_out::warn_of(&left_out);
         drop_ins = kept;
     }
 }

@@ -3,48 +3,13 @@
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
-use clap::builder::PossibleValuesParser;
+use scx_preload::cli::NewArgs;
 use scx_preload::object::template;
 use scx_preload_defaults::HOOKS;
 
-/// Start an override: a C file that compiles as it is, for you to change
-///
-/// It has the chosen hooks with the essentials of their documentation. Each leaves the
-/// decision to the default until you change it. `scx_preload build` compiles it.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// What to call it: NAME.bpf.c in the current directory
-    #[arg(value_parser = name)]
-    name: String,
-
-    /// A hook to override, once for each; `scx_preload hooks` lists them
-    #[arg(
-        long = "hook",
-        value_name = "HOOK",
-        default_value = "hook_task_slice",
-        value_parser = PossibleValuesParser::new(HOOKS.iter().map(|hook| hook.name)),
-        hide_possible_values = true,
-    )]
-    hooks: Vec<String>,
-
-    /// Write to this file instead
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-}
-
-/// One that is a file name everywhere, and no option.
-fn name(text: &str) -> Result<String, String> {
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if text.starts_with(word) && text.chars().all(|c| word(c) || c == '-') {
-        return Ok(text.to_owned());
-    }
-    Err("use letters, digits, '_' and '-' only; -o FILE chooses another place".into())
-}
-
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &NewArgs) -> anyhow::Result<()> {
     let file = format!("{}.bpf.c", args.name);
     let path = args.output.clone().unwrap_or_else(|| file.clone().into());
     // In the catalogue's order, each once.

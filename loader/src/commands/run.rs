@@ -10,26 +10,11 @@ use anyhow::Context;
 use nix::sys::signal::Signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use nix::sys::signal::{SigSet, kill};
 use nix::unistd::Pid;
+use scx_preload::cli::RunArgs;
 use scx_preload::object::source::Source;
 use scx_preload::scheduler;
 
-/// Hand over to another scheduler, and come back when it ends
-///
-/// Detaches our scheduler, runs COMMAND, which starts another one in the foreground, and
-/// attaches ours again when COMMAND has ended, whatever became of it. A scheduler that is
-/// started without this takes over, too; but then ours is back if that takes long.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "The exit code is that of COMMAND, 128 and the signal's number if a signal ended it, 126 if it \
-                        cannot be run, or 127 if there is none of that name."
-)]
-pub struct Args {
-    /// The program and its arguments, after `--`
-    #[arg(required = true, last = true)]
-    command: Vec<OsString>,
-}
-
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     scheduler::hand_over()?;
     let ended = run_command(&args.command);
     scheduler::hurry();

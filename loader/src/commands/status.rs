@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use scx_preload::abi::OPS;
+use scx_preload::cli::StatusArgs;
 use scx_preload::scheduler::lb_interval::LbInterval;
 use scx_preload::scheduler::stands_by;
 use scx_preload::state::bpffs;
@@ -13,17 +14,7 @@ use scx_preload::state::soft_bypass::SoftBypass;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Show what the kernel runs, and our hooks, topology and counters
-///
-/// All of it is read from the kernel at this moment. CALLS counts how often the
-/// scheduler asked a hook, DEFAULT how often the default body answered, and BAD
-/// the answers that were out of range.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Print JSON, with every CPU and LLC
-    #[arg(long)]
-    json: bool,
-}
+use super::output;
 
 #[derive(Serialize)]
 struct Status {
@@ -40,7 +31,7 @@ struct Status {
     live: Option<Live>,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &StatusArgs) -> anyhow::Result<()> {
     let kernel = SchedExt::read()?;
     let live = Live::read()?;
     let ours = kernel.runs(OPS) && live.is_some();
@@ -57,9 +48,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         live,
     };
     if args.json {
-        super::print_json(&status)
+        output::print_json(&status)
     } else {
-        super::print(&text(&status)?)
+        output::print(&text(&status)?)
     }
 }
 
@@ -144,7 +135,7 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
             format!("{origin}{file}"),
         ]);
     }
-    writeln!(out, "\n{}", super::table(&rows))?;
+    writeln!(out, "\n{}", output::table(&rows))?;
 
     let mut rows = vec![vec!["COUNTER".to_string(), "EVENTS".into()]];
     let counters = live.counters.iter();
@@ -152,7 +143,7 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     for (name, count) in counters.chain(events) {
         rows.push(vec![name.clone(), count.to_string()]);
     }
-    out.push_str(&super::table(&rows));
+    out.push_str(&output::table(&rows));
     Ok(out)
 }
 

@@ -2,28 +2,16 @@
 //! `scx_preload verify`
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 
 use libbpf_rs::query::{ProgInfoIter, ProgInfoQueryOptions};
+use scx_preload::cli::VerifyArgs;
 use scx_preload::object::source::Source;
 use scx_preload::scheduler;
 use serde_json::{Map, Value, json};
 
-/// Let this kernel's verifier judge an object, without attaching it
-///
-/// Prints how many instructions the verifier went through for each program, a
-/// measure of what the program costs to load. The running scheduler stays.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// The linked object; the built-in defaults without one
-    object: Option<PathBuf>,
+use super::output;
 
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let source = match &args.object {
         Some(path) => Source::read(path)?,
         None => Source::built_in(),
@@ -39,7 +27,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let total: u64 = programs.values().filter_map(Value::as_u64).sum();
     if args.json {
-        return super::print_json(&json!({
+        return output::print_json(&json!({
             "object": source.name,
             "verified_insns": total,
             "programs": programs,
@@ -52,5 +40,5 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             .map(|(name, n)| vec![name.clone(), n.to_string()]),
     );
     rows.push(vec!["total".into(), total.to_string()]);
-    super::print(&super::table(&rows))
+    output::print(&output::table(&rows))
 }
