@@ -88,7 +88,7 @@ pub struct LoadArgs {
     /// With --boot: load nothing; exit with 1 if the kernel command line excludes the
     /// initramfs. For ExecCondition= of the unit
     #[arg(long, requires = "boot", conflicts_with_all = ["object", "defaults", "settings", "standby"])]
-    pub check: bool,
+    pub condition: bool,
 
     /// With --boot: this is an initramfs, even without /etc/initrd-release
     #[arg(long, requires = "boot")]

@@ -95,13 +95,13 @@ fn boot(args: &LoadArgs) -> anyhow::Result<ExitCode> {
     let mode = BootMode::read(args.initrd);
     if mode == BootMode::NotInInitrd {
         log::info!("not loaded from the initramfs: rd.scx_preload is off on the command line");
-        return Ok(if args.check {
+        return Ok(if args.condition {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
         });
     }
-    if args.check {
+    if args.condition {
         return Ok(ExitCode::SUCCESS);
     }
     if mode == BootMode::Off {
