@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `scx_preload build`
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use nix::unistd::mkdtemp;
 use scx_preload::abi::VMLINUX_BTF;
 use scx_preload::cli::BuildArgs;
 use scx_preload::object::linker::{Override, link_overrides};
@@ -21,9 +19,13 @@ pub fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let outputs = outputs(args)?;
     // Before the work of making a header.
     compile::clang().map_err(Error::from)?;
-    let work = Work::new()?;
-    write_headers(&work.0).context("cannot write the headers")?;
-    let header = work.0.join("vmlinux.h");
+    let work = tempfile::Builder::new()
+        .prefix("scx_preload.")
+        .tempdir()
+        .context("cannot create a temporary directory")?;
+    let work = work.path();
+    write_headers(work).context("cannot write the headers")?;
+    let header = work.join("vmlinux.h");
     match &args.vmlinux {
         Some(path) => fs::copy(path, header)
             .map(drop)
@@ -37,7 +39,7 @@ pub fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let objects = args
         .sources
         .iter()
-        .map(|source| compile_one(args, source, &work.0))
+        .map(|source| compile_one(args, source, work))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let overrides = objects
         .iter()
@@ -130,22 +132,4 @@ fn verify(args: &BuildArgs, linked: &[u8]) -> anyhow::Result<()> {
         Err(err) => return Err(err.into()),
     }
     Ok(())
-}
-
-/// A directory for as long as the work takes.
-struct Work(PathBuf);
-
-impl Work {
-    fn new() -> anyhow::Result<Self> {
-        let template = env::temp_dir().join("scx_preload.XXXXXX");
-        let dir =
-            mkdtemp(&template).with_context(|| format!("cannot make {}", template.display()))?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

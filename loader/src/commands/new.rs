@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `scx_preload new`
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use scx_preload::cli::NewArgs;
 use scx_preload::object::template;
 use scx_preload_defaults::HOOKS;
+
+use super::output;
 
 pub fn run(args: &NewArgs) -> anyhow::Result<()> {
     let file = format!("{}.bpf.c", args.name);
@@ -18,16 +19,12 @@ pub fn run(args: &NewArgs) -> anyhow::Result<()> {
         .filter(|hook| args.hooks.iter().any(|name| name == hook.name))
         .collect();
     let text = template::text(&args.name, &hooks);
-    let mut out = match OpenOptions::new().write(true).create_new(true).open(&path) {
+    match output::write_new(&path, text.as_bytes()) {
         Err(err) if err.kind() == ErrorKind::AlreadyExists => {
             bail!("{} is there already; choose another name", path.display())
         }
-        opened => opened.with_context(|| format!("cannot write {}", path.display()))?,
-    };
-    out.write_all(text.as_bytes()).map_err(|err| {
-        let _ = std::fs::remove_file(&path);
-        anyhow!("cannot write {}: {err}", path.display())
-    })?;
+        written => written.with_context(|| format!("cannot write {}", path.display()))?,
+    }
     log::info!(
         "wrote {0}; change it, then run: scx_preload build {0}",
         path.display()

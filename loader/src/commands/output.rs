@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What commands print and write.
 
-use std::fs;
+use std::fs::Permissions;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use anyhow::Context;
 use scx_preload::object::linker::Override;
 use scx_preload_defaults::HOOKS;
+use tempfile::NamedTempFile;
 
 /// Print to standard output. A reader that has gone away, such as `head`, is
 /// no error.
@@ -23,17 +25,33 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
-/// Write next to `path` and rename, so that a full disk leaves what was there.
+/// Replace the file at `path`, or leave it as it is if that fails, as on a full disk.
 pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path))
-        .inspect_err(|_| {
-            let _ = fs::remove_file(&temporary);
-        })
+    temporary(path, bytes)
+        .and_then(|file| Ok(file.persist(path)?))
+        .map(drop)
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Create the file at `path`, or fail if it exists.
+pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    temporary(path, bytes)?.persist_noclobber(path)?;
+    Ok(())
+}
+
+/// A file beside `path`, which a rename moves there. The umask applies to its mode, as to
+/// that of any other output.
+fn temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let dir = match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".scx_preload-")
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(dir)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// Lines with columns as wide as their widest cell; the last is left as it is.

@@ -187,15 +187,16 @@ impl DropIns {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use tempfile::TempDir;
+
     use super::*;
 
-    /// A root with nothing but drop-ins, which goes with it.
-    struct Root(PathBuf);
+    /// A root directory with nothing but drop-ins.
+    struct Root(TempDir);
 
     impl Root {
-        fn new(test: &str, files: &[&str]) -> Self {
-            let root = format!("scx_preload_{test}_{}", std::process::id());
-            let root = Self(std::env::temp_dir().join(root));
+        fn new(files: &[&str]) -> Self {
+            let root = Self(TempDir::new().unwrap());
             for file in files {
                 fs::create_dir_all(root.at(file).parent().unwrap()).unwrap();
                 fs::write(root.at(file), "x").unwrap();
@@ -207,42 +208,36 @@ mod tests {
         fn at(&self, file: &str) -> PathBuf {
             let (dir, name) = file.split_once('/').unwrap();
             let dir = DIRS[usize::from(dir == "lib")].trim_start_matches('/');
-            self.0.join(dir).join(name)
+            self.0.path().join(dir).join(name)
         }
 
         #[track_caller]
         fn has(&self, files: &[&str]) {
             let files: Vec<_> = files.iter().map(|file| self.at(file)).collect();
-            assert_eq!(find(&self.0).unwrap(), files);
-        }
-    }
-
-    impl Drop for Root {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            assert_eq!(find(self.0.path()).unwrap(), files);
         }
     }
 
     #[test]
     fn no_directory_no_drop_ins() {
-        Root::new("none", &[]).has(&[]);
+        Root::new(&[]).has(&[]);
     }
 
     #[test]
     fn by_name_over_both_directories() {
         let files = ["lib/20.bpf.o", "etc/30.bpf.o", "etc/10.bpf.o"];
-        Root::new("order", &files).has(&["etc/10.bpf.o", "lib/20.bpf.o", "etc/30.bpf.o"]);
+        Root::new(&files).has(&["etc/10.bpf.o", "lib/20.bpf.o", "etc/30.bpf.o"]);
     }
 
     #[test]
     fn the_same_name_in_etc_replaces() {
         let files = ["lib/a.bpf.o", "lib/b.bpf.o", "etc/a.bpf.o"];
-        Root::new("replace", &files).has(&["etc/a.bpf.o", "lib/b.bpf.o"]);
+        Root::new(&files).has(&["etc/a.bpf.o", "lib/b.bpf.o"]);
     }
 
     #[test]
     fn empty_files_and_links_to_null_mask() {
-        let root = Root::new("mask", &["lib/a.bpf.o", "lib/b.bpf.o", "lib/c.bpf.o"]);
+        let root = Root::new(&["lib/a.bpf.o", "lib/b.bpf.o", "lib/c.bpf.o"]);
         fs::create_dir_all(root.at("etc/a").parent().unwrap()).unwrap();
         fs::write(root.at("etc/a.bpf.o"), "").unwrap();
         symlink("/dev/null", root.at("etc/b.bpf.o")).unwrap();
@@ -252,15 +247,15 @@ mod tests {
     #[test]
     fn other_files_are_no_drop_ins() {
         let files = ["etc/a.bpf.o.off", "etc/.a.bpf.o", "etc/a.bpf.c"];
-        Root::new("others", &files).has(&[]);
+        Root::new(&files).has(&[]);
     }
 
     /// A link to nowhere is a mistake, and to be told.
     #[test]
     fn broken_ones_are_found_and_named() {
-        let root = Root::new("broken", &["etc/garbage.bpf.o"]);
+        let root = Root::new(&["etc/garbage.bpf.o"]);
         symlink("/nowhere/x.bpf.o", root.at("etc/dangling.bpf.o")).unwrap();
-        let (drop_ins, left_out) = DropIns::read(&root.0).unwrap();
+        let (drop_ins, left_out) = DropIns::read(root.0.path()).unwrap();
         assert!(drop_ins.overrides().is_empty());
         let names: Vec<_> = left_out.iter().map(|one| name(&one.path)).collect();
         assert_eq!(names, ["dangling.bpf.o", "garbage.bpf.o"]);

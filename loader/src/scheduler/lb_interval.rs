@@ -110,46 +110,43 @@ fn write(path: &Path, us: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
+    use tempfile::{NamedTempFile, TempPath};
 
-    fn file(name: &str, content: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("{name}.{}", std::process::id()));
+    fn file(content: &str) -> TempPath {
+        let path = NamedTempFile::new().unwrap().into_temp_path();
         fs::write(&path, content).unwrap();
         path
     }
 
     #[test]
     fn default_is_shortened_and_comes_back() {
-        let path = file("lb_default", "500000\n");
+        let path = file("500000\n");
         let interval = LbInterval::due(&path);
         interval.set_at(&path);
         assert_eq!(read(&path), Some(OURS_US));
         interval.restore_at(&path);
         assert_eq!(read(&path), Some(DEFAULT_US));
-        fs::remove_file(path).unwrap();
     }
 
     #[test]
     fn what_somebody_chose_stays() {
         for chosen in [0, OURS_US, 100_000] {
-            let path = file("lb_chosen", &chosen.to_string());
+            let path = file(&chosen.to_string());
             let interval = LbInterval::due(&path);
             assert_eq!(interval, LbInterval::default());
             interval.restore_at(&path);
             assert_eq!(read(&path), Some(chosen));
-            fs::remove_file(path).unwrap();
         }
     }
 
     #[test]
     fn what_was_changed_since_stays() {
-        let path = file("lb_changed", "500000\n");
+        let path = file("500000\n");
         let interval = LbInterval::due(&path);
         interval.set_at(&path);
         fs::write(&path, "70000\n").unwrap();
         interval.restore_at(&path);
         assert_eq!(read(&path), Some(70_000));
-        fs::remove_file(path).unwrap();
     }
 
     #[test]
