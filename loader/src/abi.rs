@@ -79,6 +79,10 @@ pub(crate) const HANDOVER_PROGRAMS: [(&str, &str); 5] = [
     ("preload_wait", "wait"),
 ];
 
+/// Exit code of this program on a kernel that cannot run sched_ext schedulers. Wrong usage
+/// is 2, by clap, and every other failure 1.
+pub const EXIT_UNSUPPORTED: u8 = 3;
+
 /// `SCX_EXIT_UNREG`: the link is gone.
 pub(crate) const EXIT_UNREG: u64 = 64;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Read and write typed data by its BTF, so that no layout is written down twice.
+//! Read and write typed data by its BTF: no layout is defined twice.
 
 use libbpf_rs::btf::types::{Array, Composite, DataSec, Int, IntEncoding, MemberAttr, Var};
 use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::abi::MAP_PREFIX;
 use crate::{Error, Result};
 
-/// Where a global variable lies in its section.
+/// A global variable and its location in a section.
 pub struct Variable<'btf> {
     /// Its name.
     pub name: String,
@@ -40,7 +40,7 @@ pub fn variables<'btf>(btf: &'btf Btf<'_>, section: &str) -> Vec<Variable<'btf>>
         .collect()
 }
 
-/// The object's BTF, whose section offsets libbpf has filled in.
+/// The object's BTF. libbpf has filled in its section offsets.
 pub fn object_btf(
     object: &impl AsRawLibbpf<LibbpfType = libbpf_sys::bpf_object>,
 ) -> Result<Btf<'_>> {
@@ -64,8 +64,8 @@ pub fn text(chars: &[i8]) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The value of type `ty` in `bytes`, without padding (`__*`). Null for what has no meaning outside of
-/// the kernel, such as pointers, and for what is cut off.
+/// The value of type `ty` in `bytes`, without padding (`__*`). Null for types without a
+/// meaning in user space, such as pointers, and for truncated data.
 pub fn to_json(btf: &Btf<'_>, ty: BtfType<'_>, bytes: &[u8]) -> Value {
     let ty = ty.skip_mods_and_typedefs();
     if let Ok(int) = Int::try_from(ty) {
@@ -109,7 +109,7 @@ pub fn to_json(btf: &Btf<'_>, ty: BtfType<'_>, bytes: &[u8]) -> Value {
     Value::Null
 }
 
-/// Size of a type in bytes, 0 if it has none.
+/// Size of a type in bytes; 0 if it has none.
 pub fn size_of_type(btf: &Btf<'_>, ty: BtfType<'_>) -> usize {
     let id = ty.type_id().into();
     // SAFETY: the pointer is valid as long as `btf` lives; libbpf checks the id.
@@ -123,7 +123,9 @@ pub fn parse_scalar(ty: BtfType<'_>, size: usize, text: &str) -> Result<Vec<u8>,
     let number: i128 = match (int.encoding, text) {
         (IntEncoding::Bool, "true" | "1" | "on" | "yes") => 1,
         (IntEncoding::Bool, "false" | "0" | "off" | "no") => 0,
-        (IntEncoding::Bool, _) => return Err(format!("{text:?} is neither true nor false")),
+        (IntEncoding::Bool, _) => {
+            return Err(format!("{text:?} is not a boolean; use true or false"));
+        }
         _ => text
             .replace('_', "")
             .parse()
@@ -135,7 +137,7 @@ pub fn parse_scalar(ty: BtfType<'_>, size: usize, text: &str) -> Result<Vec<u8>,
         _ => (0, (1i128 << bits) - 1),
     };
     if number < low || number > high {
-        return Err(format!("{text} is not within {low} and {high}"));
+        return Err(format!("{text} is not between {low} and {high}"));
     }
     let bytes = number.to_ne_bytes();
     Ok(if cfg!(target_endian = "little") {
@@ -152,7 +154,7 @@ pub fn string(btf: &Btf<'_>, offset: u32) -> Option<String> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: not null, so it points to a terminated string inside of `btf`.
+    // SAFETY: not null, so it points to a terminated string in `btf`.
     let text = unsafe { std::ffi::CStr::from_ptr(text) };
     Some(text.to_string_lossy().into_owned())
 }

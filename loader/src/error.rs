@@ -1,35 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Errors, each with what is wrong and, where it is ours to know, what to do.
+//! Errors: what is wrong and, where known, what to do.
 
 use std::io;
 
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong between an object file and a running scheduler.
+/// An error between an object file and a running scheduler.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The running kernel has no sched_ext, no BTF, or no BPF file system.
     #[error("this kernel cannot run a sched_ext scheduler: {0}")]
     Unsupported(String),
 
-    /// Another scheduler holds the root.
+    /// Another scheduler is running or being loaded.
     #[error("{0}")]
     Busy(String),
 
-    /// An earlier load of ours runs.
+    /// Our scheduler is running.
     #[error("scx_preload is loaded already; run `scx_preload unload` first")]
     AlreadyLoaded,
 
-    /// What is pinned is not to be attached now, for this reason.
+    /// The pinned scheduler must not be attached now, for this reason.
     #[error("{0}")]
     StaysOut(String),
 
     /// Not root.
-    #[error("this needs root: CAP_BPF, CAP_PERFMON and {0}")]
+    #[error("requires root: CAP_BPF, CAP_PERFMON and access to {0}")]
     NotRoot(&'static str),
 
-    /// The object is not a BPF object that we can use.
+    /// The object cannot be used.
     #[error("{name}: {reason}")]
     Object {
         /// Name of the object, its path if it has one.
@@ -38,65 +38,63 @@ pub enum Error {
         reason: String,
     },
 
-    /// Objects do not fit together.
+    /// The objects do not link.
     #[error("cannot link: {0}")]
     Link(String),
 
-    /// There is no clang, or it did not compile a source.
+    /// There is no clang, or it failed to compile a source.
     #[error(transparent)]
     Compile(#[from] scx_preload_defaults::compile::Error),
 
-    /// A `--set` that the object has no use for.
+    /// An unknown variable or a wrong value in `--set`.
     #[error("--set {name}: {reason}")]
     Setting {
-        /// The name before the `=`.
+        /// The name before `=`.
         name: String,
         /// What is wrong with it.
         reason: String,
     },
 
-    /// The kernel refused the programs, or stopped the scheduler at once.
+    /// The kernel refused the programs, or ended the scheduler at once.
     #[error("{name}: {summary}")]
     Refused {
         /// Name of the object.
         name: String,
         /// The decisive line.
         summary: String,
-        /// All that libbpf, the verifier and the kernel said.
+        /// All messages of libbpf, the verifier and the kernel.
         log: String,
     },
 
-    /// Nothing of ours is pinned.
+    /// Our scheduler is not pinned.
     #[error("scx_preload is not loaded")]
     NotLoaded,
 
-    /// The defaults decide alone anyway.
-    #[error(
-        "there is nothing to bypass: no hook of placement, order or balance is overridden, the defaults decide already"
-    )]
+    /// Soft bypass would change nothing.
+    #[error("there is nothing to bypass: no hook of placement, order or balance is overridden")]
     NothingToBypass,
 
-    /// It was ended, and began again at once, for this reason.
-    #[error("it ended and began again: {0}; load a scheduler without that override")]
+    /// Soft bypass was ended and began again at once, for this reason.
+    #[error("soft bypass ended and began again: {0}; load a scheduler without that override")]
     BypassedAgain(String),
 
-    /// The scheduler did not do what it was asked to, within so many seconds.
-    #[error("the scheduler has not answered within {0} s; `scx_preload status` says what it does")]
+    /// The scheduler did not act on a request within this many seconds.
+    #[error("the scheduler did not act on the request within {0} s; see `scx_preload status`")]
     NoAnswer(u64),
 
     /// A libbpf call failed.
     #[error("{what}: {cause}")]
     Libbpf {
-        /// What was being done.
+        /// The failed operation.
         what: String,
-        /// libbpf's own error. No `source`, which who prints a chain would say twice.
+        /// libbpf's error. Not a `source`: printing the chain would repeat it.
         cause: libbpf_rs::Error,
     },
 
     /// A system call failed.
     #[error("{what}: {cause}")]
     Io {
-        /// What was being done, with the path.
+        /// The failed operation, with the path.
         what: String,
         /// The system's error.
         cause: io::Error,
@@ -104,7 +102,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wrap a system error with what was being done.
+    /// Wrap a system error with the failed operation.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::Io {
             what: what.into(),
@@ -112,7 +110,7 @@ impl Error {
         }
     }
 
-    /// Wrap a libbpf error with what was being done.
+    /// Wrap a libbpf error with the failed operation.
     pub fn libbpf(what: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> Self {
         move |cause| Self::Libbpf {
             what: what.into(),

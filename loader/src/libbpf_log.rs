@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! libbpf tells why something failed in text only, through its print callback.
+//! libbpf's messages. Its reasons for a failure are text for the print callback only.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,7 @@ static SAID: Mutex<String> = Mutex::new(String::new());
 fn print(level: PrintLevel, text: String) {
     log::debug!(target: "libbpf", "{}", text.trim_end());
     if level == PrintLevel::Warn {
-        // A poisoned lock only means that a panic is under way.
+        // Poisoned only by a panic in progress.
         SAID.lock()
             .unwrap_or_else(|e| e.into_inner())
             .push_str(&text);
@@ -28,8 +28,8 @@ pub fn take() -> String {
     std::mem::take(&mut *said).replace("libbpf: ", "")
 }
 
-/// The line that decided: the verifier's last word if it spoke, without the
-/// states that it compares, else libbpf's first.
+/// The line with the reason: the verifier's last one before its statistics, without the
+/// states that it compares; without a verifier log, libbpf's first.
 pub fn decisive_line(log: &str) -> Option<&str> {
     let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
     let verdict = lines()
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn states_say_nothing() {
+    fn states_are_no_reason() {
         let log = "infinite loop detected at insn 8\n\
                    cur state: R2=scalar() R10=fp0\n\
                    old state: R2=scalar() R10=fp0\n\

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Log to the journal when systemd has connected us to it, or when what is written to
-//! standard error would be lost, else there. An initramfs without systemd connects that
-//! to the kernel's log.
+//! Log to the journal if systemd has connected standard error to it, or under udev, which
+//! discards standard error; else to standard error. An initramfs without systemd connects
+//! that to the kernel log.
 
 use std::fs;
 use std::io::Write;
@@ -10,8 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use log::{Level, LevelFilter};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 
-/// Install the logger; `verbose` adds debug messages. Under `udev` the journal is taken if
-/// there is one.
+/// Install the logger; `verbose` adds debug messages. Under `udev` it prefers the journal.
 pub fn install(verbose: bool, udev: bool) {
     let level = if verbose {
         LevelFilter::Debug
@@ -43,16 +42,16 @@ pub fn install(verbose: bool, udev: bool) {
         .init();
 }
 
-/// Is standard error /dev/kmsg? Each line is a record there, and journald takes over
-/// those from before its start.
+/// Is standard error /dev/kmsg? Each line is a record there, and journald imports the
+/// records from before its start.
 fn to_kmsg() -> bool {
     let device = |path| Some(fs::metadata(path).ok()?.rdev());
     let stderr = device("/proc/self/fd/2");
     stderr.is_some() && stderr == device("/dev/kmsg")
 }
 
-/// Facility and severity: a daemon's, as the kernel's own facility is not for us, and
-/// as [`JournalLog`] has it.
+/// Facility and severity. The facility is daemon, as user space must not use the kernel's;
+/// severities are those of [`JournalLog`].
 fn syslog(level: Level) -> u8 {
     const DAEMON: u8 = 3 << 3;
     let severity = match level {
@@ -65,8 +64,8 @@ fn syslog(level: Level) -> u8 {
     DAEMON | severity
 }
 
-/// Name our unit ourselves. The journal asks the kernel for it when it reads a
-/// line, and by then we have often ended; `journalctl -u` goes by this field too.
+/// Add the name of our unit. journald asks the kernel for it when it reads a line, when
+/// this process has often ended; `journalctl -u` matches this field, too.
 fn with_unit(journal: JournalLog) -> JournalLog {
     let cgroup = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     match cgroup.trim().rsplit('/').next() {

@@ -7,12 +7,9 @@ mod logging;
 use std::process::ExitCode;
 
 use clap::Parser;
+use scx_preload::abi::EXIT_UNSUPPORTED;
 use scx_preload::cli::{Cli, CliCommand};
 use scx_preload::{Error, libbpf_log};
-
-/// Exit code for a kernel that cannot run sched_ext schedulers. Wrong usage is
-/// 2, as clap has it, and every other failure 1.
-const EXIT_UNSUPPORTED: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -48,8 +45,8 @@ fn main() -> ExitCode {
     })
 }
 
-/// Lines of a verifier log that are worth showing unasked: its end has the
-/// instruction that was refused and the registers at it.
+/// Lines of a verifier log to show without -v: its end has the refused instruction and
+/// the registers there.
 const TAIL: usize = 20;
 
 fn explain(log: &str, all: bool) {
@@ -60,7 +57,7 @@ fn explain(log: &str, all: bool) {
         lines.len().saturating_sub(TAIL)
     };
     if skipped > 0 {
-        log::error!("… {skipped} lines before; all of them with -v");
+        log::error!("… {skipped} lines skipped; -v shows them");
     }
     for line in &lines[skipped..] {
         log::error!("{line}");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The generated man page and completions have all of the command line.
+//! The generated man page and completions cover the whole command line.
 
 use std::fs;
 use std::process::Command;
@@ -44,7 +44,7 @@ fn every_subcommand_and_option_is_documented_and_completed() {
 }
 
 #[test]
-fn man_page_has_no_mistakes_in_its_roff() {
+fn man_page_has_correct_roff() {
     let dir = tempfile::tempdir().unwrap();
     let files = generate_docs::write_all(dir.path()).unwrap();
     let groff = Command::new("groff")

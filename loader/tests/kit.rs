@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The author's commands, with the `vmlinux.h` that the defaults were compiled with.
+//! The author's commands, with the `vmlinux.h` of the defaults.
 
 use std::env;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use scx_preload_defaults::{HOOKS, OBJECT, VMLINUX_DIR};
 
-/// An empty directory, and the program run in it.
+/// An empty directory to run the program in.
 struct Desk(PathBuf);
 
 impl Desk {
@@ -39,7 +39,7 @@ impl Desk {
         let out = Command::new(env!("CARGO_BIN_EXE_scx_preload"))
             .args(args)
             .current_dir(&self.0)
-            // What it leaves behind is seen, too.
+            // To notice temporary files left behind, too.
             .env("TMPDIR", &self.0)
             .output()
             .unwrap();
@@ -82,7 +82,7 @@ u64 hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 }
 ";
 
-/// The lines of a table of hooks without its head, in which a hook is overridden.
+/// The lines of a table of hooks with an override.
 fn overridden(table: &str) -> Vec<&str> {
     table.lines().filter(|l| l.contains(" override ")).collect()
 }
@@ -124,7 +124,7 @@ fn new_teaches_one_hook_and_overwrites_nothing() {
         text.contains("\treturn dfl_task_slice(p, cpu);\n"),
         "{text}"
     );
-    desk.refused(&["new", "boost"], &["boost.bpf.c", "there already"]);
+    desk.refused(&["new", "boost"], &["boost.bpf.c", "exists"]);
     desk.refused(&["new", "../boost"], &["letters"]);
     desk.refused(
         &["new", "-o", "no/where.c", "x"],
@@ -175,7 +175,7 @@ fn passes_on_include_directories_and_macros() {
 }
 
 #[test]
-fn failure_writes_nothing_and_says_all_that_clang_says() {
+fn failure_writes_nothing_and_shows_all_of_clangs_messages() {
     let desk = Desk::new("fail");
     let source = SOURCE.replace("#include EXTRA_HEADER\n", "");
     desk.write("good.bpf.c", &source.replace("NANOSECONDS", "1000"));
@@ -212,7 +212,7 @@ fn failure_writes_nothing_and_says_all_that_clang_says() {
 }
 
 #[test]
-fn refuses_what_has_no_types_to_build_with() {
+fn refuses_files_without_the_types_of_sched_ext() {
     let desk = Desk::new("types");
     assert!(desk.run(&["new", "x"]).0);
     desk.write("text", "no BTF\n");
@@ -237,7 +237,7 @@ fn refuses_what_has_no_types_to_build_with() {
     );
 }
 
-/// The defaults' own BTF is in an ELF file, and has all of `struct sched_ext_ops`.
+/// The defaults are an ELF file whose BTF has `struct sched_ext_ops`.
 #[test]
 fn types_come_from_btf_in_an_elf_file() {
     let desk = Desk::new("elf");
@@ -248,7 +248,7 @@ fn types_come_from_btf_in_an_elf_file() {
 }
 
 #[test]
-fn man_page_has_no_mistakes_in_its_roff() {
+fn hooks_man_page_has_correct_roff() {
     let desk = Desk::new("man");
     let (done, page, _) = desk.run(&["hooks", "--man"]);
     assert!(done && page.contains(".SH HOOKS"));

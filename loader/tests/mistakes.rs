@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Every mistake that an override's author can make is refused with what is wrong, where,
-//! and what to do; nothing is written then. What clang finds itself is not among them:
-//! these sources go round the header that would let it.
+//! Every error of an override's author is refused with what is wrong, where, and what to
+//! do; nothing is written then. clang would find some of them, so the sources avoid the
+//! header that declares the hooks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use scx_preload_defaults::{VMLINUX_DIR, compile, write_headers};
 
 const LICENSE: &str = r#"char _license[] SEC("license") = "GPL";"#;
 
-/// A correct override of a hook that nobody else here overrides.
+/// A correct override of a hook that no other source here overrides.
 const FINE: &str = "u64 hook_init_task(struct task_struct *p __arg_trusted, u64 vtime)\n\
                     { return dfl_init_task(p, vtime); }";
 
-/// With the contract's version and not with its declarations.
+/// With the contract's version but without its declarations.
 fn careless(body: &str) -> String {
     format!(
         "#include \"vmlinux.h\"\n#include <bpf/bpf_helpers.h>\n\
@@ -72,7 +72,7 @@ impl Desk {
     }
 
     /// `check` and `link` of all objects fail with these words; `link` leaves its output
-    /// as it was.
+    /// unchanged.
     fn refused(&self, words: &[&str]) {
         let out = self.0.join("out.bpf.o");
         fs::write(&out, "before").unwrap();
@@ -92,7 +92,7 @@ impl Desk {
                     "{command:?} does not say {word:?}: {said}"
                 );
             }
-            // All messages at a look: --nocapture.
+            // Shows all messages with --nocapture.
             if command[0] == "check" {
                 println!("{}", said.trim().replace(self.0.to_str().unwrap(), ""));
             }
@@ -127,7 +127,10 @@ fn accepted(name: &str, sources: &[String]) {
 #[test]
 fn misspelled_hook() {
     let body = "u64 hook_task_slices(struct task_struct *p, s32 cpu) { return 1; }";
-    let words = ["0.bpf.c: hook_task_slices()", "is hook_task_slice() meant?"];
+    let words = [
+        "0.bpf.c: hook_task_slices()",
+        "did you mean hook_task_slice()?",
+    ];
     one("misspelled", careless(body), &words);
 }
 
@@ -204,14 +207,15 @@ fn other_declarations() {
         (
             "tags",
             "u64 hook_task_slice(struct task_struct *p TRUSTED NULLABLE, s32 cpu)",
-            "@p has __arg_nullable",
+            "@p must not have __arg_nullable",
         ),
     ] {
         let declaration = declaration
             .replace("TRUSTED", TRUSTED)
             .replace("NULLABLE", NULLABLE);
         let source = careless(&format!("{declaration} {{ return 1; }}"));
-        let contract = "write `u64 hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu)`";
+        let contract =
+            "declare it as `u64 hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu)`";
         one(
             name,
             source,
@@ -288,8 +292,8 @@ fn too_many_queues() {
         ))
     };
     for (count, words) in [
-        ("PRELOAD_OWN_QUEUES_MAX + 1", "asks for 1025 queues"),
-        ("0", "asks for 0 queues"),
+        ("PRELOAD_OWN_QUEUES_MAX + 1", "asks for 1025 DSQs"),
+        ("0", "asks for 0 DSQs"),
     ] {
         let advice = "divide them among several";
         one("queues", with(count), &[words, advice]);
@@ -313,14 +317,10 @@ fn no_types() {
 }
 
 #[test]
-fn nobody_defines_it() {
+fn undefined_name() {
     let body = "u64 missing(u64 x);\nu64 hook_init_task(struct task_struct *p __arg_trusted, u64 vtime)\n\
                 { return missing(vtime); }";
-    one(
-        "extern",
-        careful(body),
-        &["missing is used and nobody defines it", "__ksym"],
-    );
+    one("extern", careful(body), &["missing is undefined", "__ksym"]);
     let body = "extern int CONFIG_HZ __kconfig;\nu64 hook_init_task(struct task_struct *p __arg_trusted, u64 vtime)\n\
                 { return vtime + CONFIG_HZ; }";
     one(
@@ -349,7 +349,7 @@ fn other_byte_order() {
 }
 
 #[test]
-fn kfunc_out_of_place() {
+fn forbidden_kfunc() {
     let body = "u64 hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu)\n\
                 { preload_dsq_insert(p, 0, 1, 0); return scx_bpf_dsq_move_to_local(0) ? 1 : 2; }";
     let words = [
@@ -390,13 +390,13 @@ fn no_object() {
 }
 
 #[test]
-fn what_is_right_is_not_refused() {
+fn correct_overrides_are_accepted() {
     let other = careful("s32 hook_init(void) { return 0; }");
     accepted("fine", &[careful(FINE), other]);
 }
 
-/// Damaged in many ways: an error or a result, and never a crash. The numbers are
-/// the same in each run.
+/// Damage leads to an error or a result, never to a crash. The random numbers are the same
+/// in each run.
 #[test]
 fn no_damage_is_fatal() {
     let desk = Desk::new("fuzz", &[careful(FINE)], &[]);

@@ -17,7 +17,7 @@ use super::output;
 
 pub fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let outputs = outputs(args)?;
-    // Before the work of making a header.
+    // Fail before the slow generation of the header.
     compile::clang().map_err(Error::from)?;
     let work = tempfile::Builder::new()
         .prefix("scx_preload.")
@@ -61,12 +61,12 @@ pub fn run(args: &BuildArgs) -> anyhow::Result<()> {
     output::print_overrides(&overrides)
 }
 
-/// One for each object that is to be written.
+/// Paths of the objects to write.
 fn outputs(args: &BuildArgs) -> anyhow::Result<Vec<PathBuf>> {
     for source in &args.sources {
         ensure!(
             source.extension().is_some_and(|e| e == "c"),
-            "{}: not a C source; `scx_preload link` takes objects",
+            "{}: not a C source; link objects with `scx_preload link`",
             source.display()
         );
     }
@@ -74,7 +74,7 @@ fn outputs(args: &BuildArgs) -> anyhow::Result<Vec<PathBuf>> {
         (Some(output), true) => {
             ensure!(
                 args.sources.len() == 1,
-                "-c with -o takes one source; leave out -o to get an object beside each name"
+                "-c with -o takes one source; leave out -o to write one object for each"
             );
             vec![output.clone()]
         }
@@ -96,7 +96,7 @@ fn outputs(args: &BuildArgs) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn compile_one(args: &BuildArgs, source: &Path, work: &Path) -> anyhow::Result<Vec<u8>> {
-    // What clang says of a file that is not there is not the first thing wrong with it.
+    // clang's message about a missing file is misleading.
     fs::metadata(source).with_context(|| format!("cannot read {}", source.display()))?;
     let object = work.join("override.bpf.o");
     let mut includes: Vec<&Path> = args.include.iter().map(PathBuf::as_path).collect();
@@ -106,11 +106,11 @@ fn compile_one(args: &BuildArgs, source: &Path, work: &Path) -> anyhow::Result<V
     fs::read(&object).with_context(|| format!("cannot read {}", object.display()))
 }
 
-/// The kernel's verdict where it can be had; else a line that says why not.
+/// Run the kernel's verifier if possible, else log why not.
 fn verify(args: &BuildArgs, linked: &[u8]) -> anyhow::Result<()> {
     if let Some(file) = args.btf.as_ref().or(args.vmlinux.as_ref()) {
         log::info!(
-            "not verified: built for the kernel of {}; `scx_preload verify` does it there",
+            "not verified: built for the kernel of {}; run `scx_preload verify` there",
             file.display()
         );
         return Ok(());

@@ -8,11 +8,11 @@ pub fn run(args: &BypassArgs) -> anyhow::Result<()> {
     match args.state {
         BypassState::On => {
             switch_soft_bypass(BypassSwitch::On)?;
-            log::info!("bypass is on: the defaults decide, overrides are not asked");
+            log::info!("soft bypass is on: the defaults decide without the overrides");
         }
         BypassState::Off => {
             switch_soft_bypass(BypassSwitch::Off)?;
-            log::info!("bypass is off: overrides are asked again");
+            log::info!("soft bypass is off: overrides are called again");
         }
     }
     Ok(())

@@ -3,14 +3,14 @@
 
 use scx_preload::object::dropins::LeftOut;
 
-/// A line for each drop-in that is left out.
+/// Log a warning for each.
 pub fn warn_of(left_out: &[LeftOut]) {
     for one in left_out {
         log::warn!("{}", one.text());
     }
 }
 
-/// Fail if there is a broken drop-in, and say what to do.
+/// Fail with what to do if there is a broken drop-in.
 pub fn refuse(left_out: Vec<LeftOut>) -> anyhow::Result<()> {
     match left_out.into_iter().next() {
         None => Ok(()),

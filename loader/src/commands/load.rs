@@ -35,15 +35,15 @@ pub fn run(args: &LoadArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is the same for each object that is tried.
+/// Arguments that are the same for each object tried.
 struct How<'a> {
     settings: &'a [Setting],
     when: When,
 }
 
-/// All drop-ins or an error that names the broken one.
+/// Load all drop-ins, or fail with an error that names the broken one.
 fn load_drop_ins(how: &How<'_>) -> anyhow::Result<()> {
-    // Where nothing can be loaded, no drop-in is the reason.
+    // On such a kernel no drop-in is to blame.
     require_sched_ext()?;
     let (drop_ins, left_out) = DropIns::read(Path::new("/"))?;
     left_out::refuse(left_out)?;
@@ -57,15 +57,15 @@ fn load_drop_ins(how: &How<'_>) -> anyhow::Result<()> {
         return Err(err.into());
     }
     left_out::refuse(drop_ins.judged(verify).1)?;
-    Err(err).context("`scx_preload load --defaults` leaves out all drop-ins")
+    Err(err).context("`scx_preload load --defaults` ignores all drop-ins")
 }
 
-/// Does the running kernel accept the object?
+/// Fail if the running kernel refuses the object.
 fn verify(source: &Source) -> scx_preload::Result<()> {
     scheduler::verify(source, &[]).map(drop)
 }
 
-/// May the object be the reason, and another one load?
+/// Can the object be the reason, so that another one may load?
 fn at_fault(err: &Error) -> bool {
     !matches!(
         err,
@@ -81,11 +81,11 @@ fn load(source: &Source, how: &How<'_>) -> scx_preload::Result<()> {
             return Ok(());
         }
     }
-    // Without overrides there is nothing to bypass, and a boot need not look.
+    // Without overrides there is nothing to bypass; this saves a boot the check.
     if source.bytes != scx_preload_defaults::ALONE {
         let bypass = Live::read()?.and_then(|live| live.soft_bypass);
         if let Some(why) = bypass.as_ref().and_then(SoftBypass::why) {
-            log::warn!("its overrides are bypassed already: {why}");
+            log::warn!("soft bypass is on already: {why}");
         }
     }
     Ok(())
@@ -136,7 +136,7 @@ fn boot(args: &LoadArgs) -> anyhow::Result<ExitCode> {
             log::warn!("not loaded: {err}");
             ExitCode::SUCCESS
         }
-        // One line, as for all that can happen in a boot; `load` by hand says more.
+        // One line in the journal; `load` by hand prints the log.
         Err(err) => {
             log::error!("not loaded: {err}");
             ExitCode::FAILURE
@@ -144,8 +144,8 @@ fn boot(args: &LoadArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Has an initramfs loaded ours, and is it as it should be? Without systemd in it, the
-/// real root's unit starts, too.
+/// Has an initramfs loaded our scheduler already, in the wanted state? If it has no
+/// systemd, the unit starts in the real root, too.
 fn is_loaded(mode: BootMode) -> scx_preload::Result<bool> {
     let idle = SchedExt::read()?.state == "disabled";
     Ok(bpffs::open_ops()?.is_some() && (!idle || mode == BootMode::Standby))
@@ -153,10 +153,10 @@ fn is_loaded(mode: BootMode) -> scx_preload::Result<bool> {
 
 fn boot_object(args: &LoadArgs, how: &How<'_>) -> scx_preload::Result<()> {
     let own = args.object.clone().unwrap_or_else(|| BOOT_OBJECT.into());
-    // In most boots there is no note.
+    // Absent in most boots.
     let note = fs::read_to_string(dropins::note(&own)).unwrap_or_default();
     note.lines().for_each(|line| log::warn!("{line}"));
-    // A dangling link is an object that is missing, and worth a line.
+    // A dangling link is a missing object and gets a message.
     if args.object.is_none() && !own.is_symlink() && !own.exists() {
         return boot_drop_ins(how);
     }
@@ -174,7 +174,7 @@ fn fall_back(err: Error, how: &How<'_>) -> scx_preload::Result<()> {
     load(&Source::built_in(), &How { settings, ..*how })
 }
 
-/// As many drop-ins as work together.
+/// Load all drop-ins that work together.
 fn boot_drop_ins(how: &How<'_>) -> scx_preload::Result<()> {
     let (mut drop_ins, left_out) = match DropIns::read(Path::new("/")) {
         Ok(read) => read,

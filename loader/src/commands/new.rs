@@ -13,7 +13,7 @@ use super::output;
 pub fn run(args: &NewArgs) -> anyhow::Result<()> {
     let file = format!("{}.bpf.c", args.name);
     let path = args.output.clone().unwrap_or_else(|| file.clone().into());
-    // In the catalogue's order, each once.
+    // In the catalogue's order, without duplicates.
     let hooks: Vec<_> = HOOKS
         .iter()
         .filter(|hook| args.hooks.iter().any(|name| name == hook.name))
@@ -21,7 +21,7 @@ pub fn run(args: &NewArgs) -> anyhow::Result<()> {
     let text = template::text(&args.name, &hooks);
     match output::write_new(&path, text.as_bytes()) {
         Err(err) if err.kind() == ErrorKind::AlreadyExists => {
-            bail!("{} is there already; choose another name", path.display())
+            bail!("{} exists; choose another name", path.display())
         }
         written => written.with_context(|| format!("cannot write {}", path.display()))?,
     }

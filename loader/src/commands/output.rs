@@ -11,8 +11,7 @@ use scx_preload::object::linker::Override;
 use scx_preload_defaults::HOOKS;
 use tempfile::NamedTempFile;
 
-/// Print to standard output. A reader that has gone away, such as `head`, is
-/// no error.
+/// Print to standard output. A closed pipe, as to `head`, is no error.
 pub fn print(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(err) if err.kind() != io::ErrorKind::BrokenPipe => Err(err.into()),
@@ -25,7 +24,7 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
-/// Replace the file at `path`, or leave it as it is if that fails, as on a full disk.
+/// Replace the file at `path`. A failure, such as a full disk, leaves it unchanged.
 pub fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     temporary(path, bytes)
         .and_then(|file| Ok(file.persist(path)?))
@@ -39,8 +38,8 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A file beside `path`, which a rename moves there. The umask applies to its mode, as to
-/// that of any other output.
+/// A file in the directory of `path`, to be renamed. The umask applies to its mode, as to
+/// that of other outputs.
 fn temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let dir = match path.parent() {
         Some(dir) if dir != Path::new("") => dir,
@@ -54,7 +53,7 @@ fn temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Lines with columns as wide as their widest cell; the last is left as it is.
+/// Lines with aligned columns.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -79,7 +78,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Who defines each hook once these are linked with the defaults.
+/// Print which override defines each hook once these are linked with the defaults.
 pub fn print_overrides(overrides: &[Override]) -> anyhow::Result<()> {
     let mut rows = vec![vec!["HOOK".to_string(), "FROM".into()]];
     for hook in HOOKS {

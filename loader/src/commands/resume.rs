@@ -13,8 +13,8 @@ pub fn run(args: &ResumeArgs) -> anyhow::Result<()> {
     scheduler::hurry();
     let wait = Duration::from_secs(args.wait);
     match scheduler::resume(wait, &Source::built_in()) {
-        Ok(Resumed::Attached) => log::info!("{} is back", OPS),
-        Ok(Resumed::Defaults) => log::warn!("the built-in defaults run, without overrides"),
+        Ok(Resumed::Attached) => log::info!("{OPS} is attached again"),
+        Ok(Resumed::Defaults) => log::warn!("attached the built-in defaults, without overrides"),
         Err(Error::NotLoaded | Error::AlreadyLoaded) if args.udev => {}
         Err(Error::StaysOut(why)) if args.udev => log::info!("not attached: {why}"),
         Err(err) => return Err(err.into()),

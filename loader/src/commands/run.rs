@@ -19,7 +19,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let ended = run_command(&args.command);
     scheduler::hurry();
     scheduler::take_back(&Source::built_in())
-        .context("the command has ended, but ours is not back")?;
+        .context("the command has ended, but our scheduler is not reattached")?;
     Ok(match ended {
         Ok(status) => ExitCode::from(code(status)),
         Err(err) => {
@@ -32,14 +32,14 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Ends with the command. Of the signals that would end us, Ctrl-C reaches the command as
-/// well; those that are sent to us alone are passed on.
+/// Run the command and wait for its end, whatever the signals: the terminal sends SIGINT
+/// and SIGQUIT to the command, too; SIGHUP and SIGTERM are forwarded.
 fn run_command(command: &[OsString]) -> io::Result<ExitStatus> {
     let signals = SigSet::from_iter([SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM]);
     let (program, args) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
     command.args(args);
-    // SAFETY: between fork and exec, one system call and no memory of the parent's.
+    // SAFETY: the closure makes one system call and allocates nothing.
     unsafe { command.pre_exec(move || Ok(signals.thread_unblock()?)) };
     signals.thread_block()?;
     let mut child = command.spawn()?;
@@ -53,7 +53,7 @@ fn run_command(command: &[OsString]) -> io::Result<ExitStatus> {
     }
 }
 
-/// As a shell has it.
+/// The exit code that a shell would return.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)

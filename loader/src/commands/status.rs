@@ -19,12 +19,12 @@ use super::output;
 #[derive(Serialize)]
 struct Status {
     kernel: SchedExt,
-    /// The kernel runs our scheduler.
+    /// Whether our scheduler is running.
     ours: bool,
     pins: Vec<String>,
-    /// What is loaded is not attached, for this reason.
+    /// Why the loaded scheduler is not attached.
     stands_by: Option<String>,
-    /// What the load changed of the kernel's own bypass.
+    /// The changed interval of the kernel's bypass.
     #[serde(rename = "kernel_bypass")]
     lb_interval: LbInterval,
     #[serde(flatten)]
@@ -98,7 +98,7 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     if live.departure.exit.kind != 0 {
         writeln!(
             out,
-            "ended       kind {}, code {}; dmesg has the reason",
+            "ended       kind {}, code {}; see dmesg",
             live.departure.exit.kind, live.departure.exit.code
         )?;
     }
@@ -149,7 +149,7 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
 
 fn bypass_text(bypass: &SoftBypass) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    write!(out, "bypass      ")?;
+    write!(out, "soft bypass ")?;
     match (bypass.why(), bypass.until) {
         (None, _) => writeln!(out, "off")?,
         (Some(why), Some(until)) => writeln!(out, "on until [{until:.3}]: {why}")?,
@@ -166,7 +166,7 @@ fn none_if_empty(text: String) -> String {
     if text.is_empty() { "none".into() } else { text }
 }
 
-/// Each LLC with its online CPUs as a list of ranges.
+/// Each LLC with its online CPUs as ranges.
 fn llc_cpus(topology: &Value) -> Vec<(usize, String)> {
     let empty = Vec::new();
     let cpus = topology["cpus"].as_array().unwrap_or(&empty);

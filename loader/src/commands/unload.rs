@@ -6,9 +6,9 @@ use scx_preload::scheduler;
 
 pub fn run(_args: &UnloadArgs) -> anyhow::Result<()> {
     if scheduler::unload()? {
-        log::info!("unloaded; the kernel's own scheduler is back");
+        log::info!("unloaded; the kernel's own scheduler is running");
     } else {
-        log::info!("the scheduler had ended before; its pins are removed");
+        log::info!("removed the pins of a scheduler that had ended");
     }
     Ok(())
 }

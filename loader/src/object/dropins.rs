@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Drop-ins: overrides in directories, which link with the defaults without
-//! anybody naming them.
+//! Drop-ins: overrides in well-known directories that are linked with the defaults.
 //!
-//! Files are found, shadowed and masked as systemd does it with its drop-ins. A
-//! broken one is told apart from the others, so that it can be named, or left out.
+//! Files are found, replaced and masked like systemd's drop-ins. A broken one can be named
+//! or left out without the others.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,18 +16,18 @@ use super::linker::{Override, link_overrides};
 use super::source::Source;
 use crate::{Error, Result};
 
-/// Where drop-ins are. A file of the first directory replaces one of the same
-/// name in the second.
+/// Directories of drop-ins. A file in the first replaces the file of the same name in the
+/// second.
 pub const DIRS: [&str; 2] = [
     "/etc/scx_preload/overrides.d",
     "/usr/lib/scx_preload/overrides.d",
 ];
 
-/// How the name of a drop-in ends.
+/// Suffix of a drop-in's name.
 const SUFFIX: &str = ".bpf.o";
 
-/// The drop-ins under `root`, in the order of their names and without those that
-/// are masked, by an empty file or a link to /dev/null.
+/// The drop-ins under `root`, sorted by name, without those masked by an empty file or by a
+/// link to /dev/null.
 pub fn find(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found: BTreeMap<OsString, PathBuf> = BTreeMap::new();
     for dir in DIRS {
@@ -55,7 +54,7 @@ fn masks(path: &Path) -> bool {
     to_null || fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
 }
 
-/// A drop-in that is left out.
+/// A broken drop-in.
 #[derive(Debug)]
 pub struct LeftOut {
     /// Its path.
@@ -65,27 +64,27 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    /// What it is and why it is left out, in one line.
+    /// Its name and what is wrong with it, in one line.
     pub fn text(&self) -> String {
         format!("drop-in {} is left out: {}", name(&self.path), self.error)
     }
 
-    /// What to do about it.
+    /// A command that repairs this.
     pub fn remedy(&self) -> String {
         let [etc, _] = DIRS.map(Path::new);
         let path = self.path.display();
         let (what, command) = if self.path.starts_with(etc) {
-            ("take it away", format!("mv {path} {path}.off"))
+            ("rename it", format!("mv {path} {path}.off"))
         } else {
             let mask = etc.join(name(&self.path));
             ("mask it", format!("ln -s /dev/null {}", mask.display()))
         };
-        format!("a drop-in is broken; repair it or {what} with `{command}`")
+        format!("a drop-in is broken; repair it, or {what} with `{command}`")
     }
 }
 
-/// Where linking for a boot notes what is left out of `object`, a line each, so
-/// that the boot can say it again.
+/// The file in which linking for a boot lists the drop-ins left out of `object`, a line
+/// each. The boot logs them again.
 pub fn note(object: &Path) -> PathBuf {
     let mut note = object.as_os_str().to_owned();
     note.push(".left-out");
@@ -97,7 +96,7 @@ fn name(path: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// Drop-ins that link with the defaults, and the result.
+/// Drop-ins that link with the defaults, and the linked object.
 #[derive(Debug)]
 pub struct DropIns {
     overrides: Vec<Override>,
@@ -105,7 +104,7 @@ pub struct DropIns {
 }
 
 impl DropIns {
-    /// Read the drop-ins under `root` and link those that can be.
+    /// Read the drop-ins under `root` and link those that are not broken.
     pub fn read(root: &Path) -> Result<(Self, Vec<LeftOut>)> {
         let mut overrides = Vec::new();
         let mut left_out = Vec::new();
@@ -142,8 +141,8 @@ impl DropIns {
         Self::one_by_one(self.overrides, judge)
     }
 
-    /// Add one after the other; leave out who does not link or pass `judge` with
-    /// those before it. All but the last of them have passed, so it is the culprit.
+    /// Add one drop-in after the other; leave it out if it does not link with those before
+    /// it, or if `judge` refuses the result. Those before it have passed.
     fn one_by_one(
         overrides: Vec<Override>,
         judge: impl Fn(&Source) -> Result<()>,
@@ -168,7 +167,7 @@ impl DropIns {
         (kept, left_out)
     }
 
-    /// The drop-ins, in the order of their names.
+    /// The drop-ins, sorted by name.
     pub fn overrides(&self) -> &[Override] {
         &self.overrides
     }
@@ -219,12 +218,12 @@ mod tests {
     }
 
     #[test]
-    fn no_directory_no_drop_ins() {
+    fn no_directory_has_no_drop_ins() {
         Root::new(&[]).has(&[]);
     }
 
     #[test]
-    fn by_name_over_both_directories() {
+    fn both_directories_sort_by_name() {
         let files = ["lib/20.bpf.o", "etc/30.bpf.o", "etc/10.bpf.o"];
         Root::new(&files).has(&["etc/10.bpf.o", "lib/20.bpf.o", "etc/30.bpf.o"]);
     }
@@ -245,12 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_no_drop_ins() {
+    fn other_files_are_ignored() {
         let files = ["etc/a.bpf.o.off", "etc/.a.bpf.o", "etc/a.bpf.c"];
         Root::new(&files).has(&[]);
     }
 
-    /// A link to nowhere is a mistake, and to be told.
+    /// A dangling link is an error to report.
     #[test]
     fn broken_ones_are_found_and_named() {
         let root = Root::new(&["etc/garbage.bpf.o"]);

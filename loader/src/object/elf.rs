@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What an object file says of itself: its contract versions, the hooks that it
-//! defines and the source file of each, what it calls and what it lacks.
+//! Read an object file: contract versions, hooks with their source files, calls, defined
+//! and undefined names.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,10 +20,10 @@ use crate::{Error, Result};
 /// Section of the license string.
 const LICENSE_SECTION: &str = "license";
 
-/// How a symbol is bound. After linking, it tells who defined a hook.
+/// Binding of a symbol. In a linked object it tells overrides from defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
-    /// `static`: linking does not see it.
+    /// `static`: ignored by the linker.
     Local,
     /// A default.
     Weak,
@@ -38,28 +38,28 @@ pub struct HookSymbol {
     pub name: String,
     /// How it is bound.
     pub binding: Binding,
-    /// Source file by the object's line info, if it has one.
+    /// Source file, if the object has line info.
     pub file: Option<String>,
 }
 
-/// The parts of an object file that matter to linking and listing.
+/// The parts of an object file that linking and listing use.
 #[derive(Clone, Debug)]
 pub struct BpfObject {
-    /// Contract versions that its parts were built for, one for each.
+    /// Contract version of each of its parts.
     pub contracts: Vec<u32>,
-    /// Queues that its parts ask for, the first's id and how many.
+    /// DSQs that its parts ask for: first id and count.
     pub own_queues: Vec<(u64, u64)>,
-    /// Its hooks, in the catalogue's order and unknown names last.
+    /// Its hooks in the catalogue's order, unknown names last.
     pub hooks: Vec<HookSymbol>,
     /// Its license string.
     pub license: Option<String>,
-    /// Does it have types?
+    /// Does it have BTF?
     pub has_btf: bool,
-    /// Functions and data that others can use, of which there can be one of each name.
+    /// Strong global functions and data: one of each name can be linked.
     pub globals: Vec<String>,
-    /// Everything that it defines, for others to use or to replace.
+    /// All global names that it defines, weak ones included.
     pub defined: Vec<String>,
-    /// What it uses and does not define.
+    /// Undefined names.
     pub externs: Vec<String>,
 }
 
@@ -78,11 +78,13 @@ impl BpfObject {
         let endian = elf.endian();
         if elf.elf_header().e_machine.get(endian) != EM_BPF {
             return Err(bad(
-                "an ELF file, but not a BPF object; compile with clang -target bpf".into(),
+                "an ELF file, but not a BPF object; compile it with clang -target bpf".into(),
             ));
         }
         if (endian == Endianness::Little) != cfg!(target_endian = "little") {
-            return Err(bad("compiled for the other byte order".into()));
+            return Err(bad(
+                "compiled for the other byte order; compile it with clang -target bpf".into(),
+            ));
         }
 
         let lines = LineInfo::read(&elf);
@@ -91,7 +93,7 @@ impl BpfObject {
             section.data().ok()
         };
         let license = data(LICENSE_SECTION).and_then(|data| string_at(data, 0));
-        // Every object has one, and linking makes them one.
+        // Every object has one, and the linker merges them.
         let license_index = elf.section_by_name(LICENSE_SECTION).map(|s| s.index());
 
         let mut hooks = Vec::new();
@@ -137,8 +139,8 @@ impl BpfObject {
                     .map(str::to_owned),
             });
         }
-        let place = |name: &str| HOOKS.iter().position(|hook| hook.name == name);
-        hooks.sort_by_key(|hook| place(&hook.name).unwrap_or(HOOKS.len()));
+        let position = |name: &str| HOOKS.iter().position(|hook| hook.name == name);
+        hooks.sort_by_key(|hook| position(&hook.name).unwrap_or(HOOKS.len()));
 
         let contracts = data(CONTRACT_SECTION)
             .unwrap_or_default()
@@ -162,17 +164,17 @@ impl BpfObject {
         })
     }
 
-    /// Fail unless every part of the object was built for a contract version
-    /// that this program knows.
+    /// Fail unless every part of the object was built for the contract version of this
+    /// program.
     pub fn check_contract(&self, name: &str) -> Result<()> {
         let reason = match self.contracts.iter().find(|&&v| v != CONTRACT_VERSION) {
             None if !self.contracts.is_empty() => return Ok(()),
-            None => "it does not name a contract version; \
-                     include <scx_preload/hooks.bpf.h> and compile it again"
+            None => "it has no contract version; \
+                     include <scx_preload/hooks.bpf.h> and recompile it"
                 .to_owned(),
             Some(other) => format!(
                 "built for hook contract {other}, but this scx_preload knows contract \
-                 {CONTRACT_VERSION}; compile it again with this version's headers"
+                 {CONTRACT_VERSION}; recompile it with this version's headers"
             ),
         };
         Err(Error::Object {
@@ -181,7 +183,7 @@ impl BpfObject {
         })
     }
 
-    /// Fail if the object asks for more queues at once than the defaults make, or for none.
+    /// Fail if the object asks for no DSQs, or for more than the defaults create at once.
     pub fn check_queues(&self, name: &str) -> Result<()> {
         let mut counts = self.own_queues.iter().map(|(_, count)| count);
         match counts.find(|count| !(1..=QUEUES_MAX).contains(count)) {
@@ -189,9 +191,8 @@ impl BpfObject {
             Some(count) => Err(Error::Object {
                 name: name.to_owned(),
                 reason: format!(
-                    "it asks for {count} queues in one PRELOAD_OWN_QUEUES(), which makes 1 to \
-                     {QUEUES_MAX}; ask for less, or divide them among several with a space of \
-                     their own"
+                    "it asks for {count} DSQs in one PRELOAD_OWN_QUEUES(), which creates 1 to \
+                     {QUEUES_MAX}; divide them among several, each with its own space"
                 ),
             }),
         }
@@ -203,17 +204,17 @@ impl BpfObject {
     }
 }
 
-/// What a function calls.
+/// A called function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Callee {
     /// A function of the object.
     Function(String),
-    /// Something that the object does not define: a kfunc, once it is linked.
+    /// A function that the object does not define: a kfunc in a linked object.
     Kernel(String),
 }
 
-/// The functions of an object and what each calls. Damaged parts are left out; they are
-/// libbpf's to complain about.
+/// The functions of an object and their calls. Damaged parts are left out; libbpf reports
+/// them.
 #[derive(Debug, Default)]
 pub struct Functions(Vec<Function>);
 
@@ -261,14 +262,14 @@ impl Functions {
         Self(functions)
     }
 
-    /// What `function` calls, each once.
+    /// The functions that `function` calls, each once.
     pub fn calls(&self, function: &str) -> Vec<Callee> {
         let function = self.0.iter().find(|f| f.name == function);
         function.map(|f| f.calls.clone()).unwrap_or_default()
     }
 }
 
-/// The calls in a section: where, and whom.
+/// The calls in a section: offset and callee.
 fn calls<'data>(
     elf: &ElfFile64<'data>,
     section: &impl ObjectSection<'data>,
@@ -277,7 +278,7 @@ fn calls<'data>(
 ) -> Vec<(u64, Callee)> {
     const INSTRUCTION: usize = 8;
     const CALL: u8 = 0x85;
-    /// In the source register: of a function, of a kfunc; 0 is a helper.
+    /// Source register of a call of a function and of a kfunc; 0 is a helper.
     const PSEUDO: [u8; 2] = [1, 2];
 
     let targets: HashMap<u64, RelocationTarget> = section
@@ -298,7 +299,7 @@ fn calls<'data>(
         {
             continue;
         }
-        // In instructions, from the next one; with a relocation, from the section's start.
+        // In instructions: relative to the next one, or to the section with a relocation.
         let distance = u32_at(instruction, 4).map_or(0, |imm| i64::from(imm as i32));
         let offset = (distance + 1).wrapping_mul(INSTRUCTION as i64) as u64;
         let callee = match target {
@@ -321,12 +322,12 @@ fn calls<'data>(
     found
 }
 
-/// The line info of `.BTF.ext`: which file the code at an offset comes from.
-/// Damaged tables give no answers; they are libbpf's to complain about.
+/// The line info of `.BTF.ext`: the source file of the code at an offset. Damaged tables
+/// are empty; libbpf reports them.
 #[derive(Default)]
 struct LineInfo<'data> {
     strings: &'data [u8],
-    /// Section name, and of each record the instruction's offset and file.
+    /// Section name, and offset and file of each record.
     sections: Vec<(&'data str, Vec<(u64, u32)>)>,
 }
 
@@ -360,8 +361,8 @@ impl<'data> LineInfo<'data> {
         Some(Self { strings, sections })
     }
 
-    /// The source file of the function at `code`. Its first lines can be those of an
-    /// inline function of a header.
+    /// The source file of the function at `code`. Its first records can belong to an inline
+    /// function of a header.
     fn file(&self, section: &str, code: Range<u64>) -> Option<&'data str> {
         let (_, records) = self.sections.iter().find(|(name, _)| *name == section)?;
         let files = || {
@@ -413,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_alone_need_not_watch_overrides() {
+    fn defaults_alone_do_not_watch_overrides() {
         let watch = Callee::Function("dispatch_before_change".into());
         let watches = |bytes| {
             let calls = Functions::read(bytes).calls("preload_dispatch");
@@ -424,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_object_is_refused_with_a_reason() {
+    fn other_files_are_refused_with_a_reason() {
         for (bytes, reason) in [
             (&b""[..], "empty"),
             (&b"int main;"[..], "not a BPF object"),

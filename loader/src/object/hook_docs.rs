@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The documentation of the hooks as text and as the man page scx_preload-hooks(7),
-//! from the comments of the contract's headers.
+//! The documentation of the hooks as text and as the man page scx_preload-hooks(7), from
+//! the comments in the contract's headers.
 
 use scx_preload_defaults::{HEADERS, HOOKS, Hook};
 
@@ -17,8 +17,8 @@ pub fn plain(hook: &Hook) -> String {
     out
 }
 
-/// Append `text` in lines of at most `width` bytes. They begin as the first of `indents`
-/// says, and from the second one on as the other does.
+/// Append `text` in lines of at most `width` bytes. `indents` are those of the first line
+/// and of the others.
 pub(crate) fn wrap(out: &mut String, text: &str, width: usize, indents: [&str; 2]) {
     let [first, other] = indents;
     let mut line = first.to_owned();
@@ -38,7 +38,7 @@ pub(crate) fn wrap(out: &mut String, text: &str, width: usize, indents: [&str; 2
     out.push('\n');
 }
 
-/// Headers whose introductions are part of the page, with their titles there.
+/// Sections of the page, and the headers whose introductions they contain.
 const CHAPTERS: [(&str, &str); 2] = [
     ("TOPOLOGY", "scx_preload/topology.bpf.h"),
     ("BYPASS", "scx_preload/bypass.bpf.h"),
@@ -48,7 +48,7 @@ const CHAPTERS: [(&str, &str); 2] = [
 pub fn page() -> String {
     let mut out = format!(
         ".TH SCX_PRELOAD\\-HOOKS 7 \"\" \"scx_preload {}\" \"scx_preload\"\n\
-         .SH NAME\nscx_preload\\-hooks \\- decisions of a scheduler that an override can take over\n\
+         .SH NAME\nscx_preload\\-hooks \\- decisions of the default scheduler that an override can replace\n\
          .SH SYNOPSIS\n.EX\n#include \"vmlinux.h\"\n#include <scx_preload/hooks.bpf.h>\n.EE\n.PP\n\
          .B scx_preload build\n.IR FILE .bpf.c\n\
          .SH DESCRIPTION\n",
@@ -79,7 +79,7 @@ pub fn page() -> String {
     out
 }
 
-/// The introduction of a header: its second comment, the first being the license.
+/// The introduction of a header: its second comment; the first is the license.
 fn introduction(header: &str) -> Option<&'static str> {
     let (_, text) = HEADERS.iter().find(|(name, _)| *name == header)?;
     let (_, comment) = text.split_once("\n/*\n")?;
@@ -89,7 +89,7 @@ fn introduction(header: &str) -> Option<&'static str> {
 /// Paragraphs are separated by empty lines; lines that begin with a tab are code.
 fn chapter(out: &mut String, header: &str) {
     let mut code = false;
-    // None comes after a heading.
+    // Paragraph breaks must not follow a heading.
     let mut empty = false;
     for line in introduction(header).unwrap_or_default().lines() {
         let line = line.strip_prefix(" *").unwrap_or(line);
@@ -142,7 +142,7 @@ fn escape(text: &str) -> String {
         .replace('`', "\\(ga")
         .replace('\'', "\\(aq")
         .replace('…', "...");
-    // A line that begins like a request.
+    // A leading dot would start a request.
     match text.strip_prefix('.') {
         Some(rest) => format!("\\&.{rest}"),
         None => text,

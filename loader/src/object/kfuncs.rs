@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Which kfuncs may be called from where. The verifier refuses a call that does not fit,
-//! but names the program and not the hook, and only where there is a kernel to ask.
-//!
-//! The kernel's side is scx_kfunc_context_filter() in kernel/sched/ext/ext.c.
+//! Which callbacks may call which kfuncs, as in scx_kfunc_context_filter() in the kernel's
+//! kernel/sched/ext/ext.c. The verifier checks this, too, but it names the program instead
+//! of the hook, and it requires a kernel with sched_ext.
 
 use scx_preload_defaults::{HOOKS, Hook};
 
 use super::elf::{Callee, Functions};
 
-/// Callbacks that may sleep, and hold no lock.
+/// Callbacks that may sleep and hold no lock.
 const SLEEPABLE: &[&str] = &["init", "exit", "init_task", "cpu_online", "cpu_offline"];
 
-/// Kfuncs, callbacks that may call them, and whether those that may sleep may too.
+/// Kfuncs, the callbacks that may call them, and whether [`SLEEPABLE`] may, too.
 type Rule = (&'static [&'static str], &'static [&'static str], bool);
 
 const RULES: &[Rule] = &[
@@ -55,21 +54,20 @@ const RULES: &[Rule] = &[
     (&["scx_bpf_create_dsq", "scx_bpf_destroy_dsq"], &[], true),
 ];
 
-/// A call that the kernel will refuse.
+/// A call that the kernel refuses.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Forbidden {
     /// The kfunc.
     pub kfunc: String,
-    /// The function through which the hook calls it, if not by itself.
+    /// The function through which the hook calls it, if any.
     pub through: Option<String>,
-    /// A callback that asks the hook and may not call the kfunc.
+    /// A callback that calls the hook and must not call the kfunc.
     pub callback: &'static str,
-    /// Callbacks that may.
+    /// Callbacks that may call the kfunc.
     pub allowed: Vec<&'static str>,
 }
 
-/// The callbacks of `struct sched_ext_ops` that `hook` is asked from, as its
-/// documentation says.
+/// The callbacks of `struct sched_ext_ops` that call `hook`, from its documentation.
 pub fn callbacks(hook: &Hook) -> Vec<&'static str> {
     let Some((_, when)) = hook.text.iter().find(|(title, _)| *title == "When") else {
         return Vec::new();
@@ -84,18 +82,17 @@ pub fn callbacks(hook: &Hook) -> Vec<&'static str> {
     let mut found: Vec<_> = called("ops.").collect();
     // "from dfl_pick_idle_cpu()", "as hook_cpu_capacity()"
     if found.is_empty()
-        && let Some(asker) = called("dfl_").chain(called("hook_")).next()
-        && let Some(asker) = HOOKS.iter().find(|h| h.name["hook_".len()..] == *asker)
+        && let Some(caller) = called("dfl_").chain(called("hook_")).next()
+        && let Some(caller) = HOOKS.iter().find(|h| h.name["hook_".len()..] == *caller)
     {
-        return callbacks(asker);
+        return callbacks(caller);
     }
     found.sort_unstable();
     found.dedup();
     found
 }
 
-/// The first call of `hook`, in the linked object of `functions`, that the kernel will
-/// refuse.
+/// The first call of `hook`, in the linked object of `functions`, that the kernel refuses.
 pub fn forbidden(functions: &Functions, hook: &Hook) -> Option<Forbidden> {
     let callbacks = callbacks(hook);
     let mut seen = vec![hook.name.to_owned()];
@@ -105,7 +102,7 @@ pub fn forbidden(functions: &Functions, hook: &Hook) -> Option<Forbidden> {
         for callee in functions.calls(&function) {
             let kfunc = match callee {
                 Callee::Function(name) => {
-                    // Its own default, and other helpers, but each only once.
+                    // Its default and helpers, each once.
                     if !seen.contains(&name) {
                         seen.push(name);
                     }
@@ -157,12 +154,12 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_call_what_they_may() {
+    fn the_defaults_make_no_forbidden_calls() {
         let functions = Functions::read(OBJECT);
         for hook in HOOKS {
             assert_eq!(forbidden(&functions, hook), None, "{}", hook.name);
         }
-        // And it does look: through a helper, at what only dispatch may call.
+        // Not vacuously: a call through a helper that only dispatch may make is found.
         let elsewhere = Hook {
             text: &[("When", "from ops.enqueue()")],
             ..*Hook::named("hook_dispatch").unwrap()

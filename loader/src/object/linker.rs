@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Link overrides with the defaults, and refuse what libbpf's linker would pass
-//! over in silence or refuse in words that do not say what to do.
+//! Link overrides with the defaults. Refuses errors that libbpf's linker ignores, or
+//! reports without saying what to do.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,10 +13,10 @@ use super::kfuncs;
 use super::signature::{self, Types};
 use crate::{Error, Result, libbpf_log};
 
-/// Names less alike than this are no misspellings of each other.
+/// Smallest similarity of a misspelled name.
 const ALIKE: f64 = 0.8;
 
-/// What `UEI_DEFINE()` of the sched_ext project's headers is called by nearly everybody.
+/// The usual argument of `UEI_DEFINE()` of the sched_ext project's headers.
 const EXIT_INFO: &str = "uei";
 
 /// An override's object file.
@@ -37,8 +37,8 @@ impl Override {
         Self::new(name, bytes)
     }
 
-    /// Check the object in `bytes`: it must define at least one hook, each of
-    /// them known, strong, and declared as the contract has it.
+    /// Check the object in `bytes`: it must define at least one hook, and each hook must be
+    /// known, strong, and declared as in the contract.
     pub fn new(name: String, bytes: Vec<u8>) -> Result<Self> {
         let object = BpfObject::parse(&name, &bytes)?;
         let bad = |reason| Error::Object {
@@ -60,7 +60,7 @@ impl Override {
                 Binding::Local => "static",
             };
             return Err(bad(format!(
-                "{}() is {qualifier}, so that the default would run instead; remove {qualifier}",
+                "{}() is {qualifier}, so the default would run instead; remove {qualifier}",
                 place(hook)
             )));
         }
@@ -79,7 +79,7 @@ impl Override {
             };
             if let Some(difference) = types.differs(&contract, hook) {
                 return Err(bad(format!(
-                    "{}() is not declared as the contract has it: {difference}; write `{}`",
+                    "{}() differs from the contract: {difference}; declare it as `{}`",
                     place(symbol),
                     hook.signature
                 )));
@@ -103,7 +103,7 @@ impl Override {
     }
 }
 
-/// The hook's name, behind that of its source file.
+/// The hook's source file and name.
 fn place(hook: &HookSymbol) -> String {
     match &hook.file {
         Some(file) => format!("{}: {}", file.trim_start_matches('/'), hook.name),
@@ -120,24 +120,26 @@ fn unknown(hook: &HookSymbol) -> String {
     format!(
         "{}() is not a hook of this contract; {}`scx_preload hooks` lists them",
         place(hook),
-        near.map_or(String::new(), |(_, name)| format!("is {name}() meant? "))
+        near.map_or(String::new(), |(_, name)| format!(
+            "did you mean {name}()? "
+        ))
     )
 }
 
-/// A linked object has one license string, as the sections of all are one.
+/// A linked object has one license string, as the linker merges the sections.
 fn check_license(object: &BpfObject) -> Result<(), String> {
     const OURS: &str = "GPL";
     match &object.license {
         Some(other) if other != OURS => Err(format!(
-            "its license string is {other:?}, but a linked object can have one only, and that of \
-             the defaults is {OURS:?}; write char _license[] SEC(\"license\") = {OURS:?};"
+            "its license string is {other:?}, but a linked object has only one, and the defaults' \
+             is {OURS:?}; write char _license[] SEC(\"license\") = {OURS:?};"
         )),
         _ => Ok(()),
     }
 }
 
-/// Link `overrides` with the defaults to one object. Their order does not
-/// matter; two overrides of one hook are an error that names both.
+/// Link `overrides` with the defaults into one object, in any order. Two overrides of one
+/// hook are an error that names both.
 pub fn link_overrides(overrides: &[Override]) -> Result<Vec<u8>> {
     let defaults = BpfObject::parse("built-in defaults", OBJECT)?;
     for (i, second) in overrides.iter().enumerate() {
@@ -167,7 +169,7 @@ pub fn link_overrides(overrides: &[Override]) -> Result<Vec<u8>> {
     Ok(linked)
 }
 
-/// What there can be one of only.
+/// Check that neither object defines anything that the other one defines.
 fn check_pair(first: &Override, second: &Override) -> Result<(), String> {
     let both = format!("{} and {} both", first.name, second.name);
     if let Some(hook) = second.hooks().find(|hook| first.hook(hook).is_some()) {
@@ -185,8 +187,8 @@ fn check_pair(first: &Override, second: &Override) -> Result<(), String> {
     }
     if first.types.has_arena() && second.types.has_arena() {
         return Err(format!(
-            "{both} define an arena, and a scheduler can have one only; declare that of the other \
-             extern in one of them"
+            "{both} define an arena, and a scheduler can have only one; declare it extern in one of \
+             them"
         ));
     }
     for &(a, a_count) in &first.object.own_queues {
@@ -195,28 +197,28 @@ fn check_pair(first: &Override, second: &Override) -> Result<(), String> {
         };
         if second.object.own_queues.iter().any(overlaps) {
             return Err(format!(
-                "{both} have queues {a:#x}; give one of them another space in PRELOAD_OWN_QUEUES()"
+                "{both} create DSQ {a:#x}; give one of them another space in PRELOAD_OWN_QUEUES()"
             ));
         }
     }
     Ok(())
 }
 
-/// Names of the defaults are taken, but for those of the hooks.
+/// Check that an override defines no name of the defaults but hooks.
 fn check_names(object: &Override, defaults: &BpfObject) -> Result<(), String> {
     let taken = |name: &&String| {
         object.hook(name).is_none() && defaults.globals.iter().any(|own| own == *name)
     };
     match object.object.globals.iter().find(taken) {
         Some(name) => Err(format!(
-            "it defines {name}, which the defaults define already; make it static, or give it \
-             another name"
+            "it defines {name}, which the defaults define, too; make it static, or give it another \
+             name"
         )),
         None => Ok(()),
     }
 }
 
-/// What no part defines and no kernel either.
+/// Check that each name is defined, by a part or by the kernel.
 fn check_externs(overrides: &[Override], defaults: &BpfObject) -> Result<()> {
     let parts = overrides.iter().map(|o| &o.object).chain([defaults]);
     let defined: HashSet<&str> = parts
@@ -231,13 +233,13 @@ fn check_externs(overrides: &[Override], defaults: &BpfObject) -> Result<()> {
         let (kernel, config) = (part.types.names(".ksyms"), part.types.names(".kconfig"));
         for name in missing {
             let advice = if config.contains(name) {
-                "is read with __kconfig, which needs a file with the kernel's configuration that \
-                 an initramfs lacks; leave it out"
+                "is read with __kconfig, which requires the kernel's configuration file, which an \
+                 initramfs lacks; leave it out"
             } else if kernel.contains(name) {
                 continue;
             } else {
-                "is used and nobody defines it; link the object that does, or declare it __ksym \
-                 __weak if it is the kernel's"
+                "is undefined; link the object that defines it, or declare it __ksym __weak if the \
+                 kernel does"
             };
             return Err(Error::Object {
                 name: part.name.clone(),
@@ -248,7 +250,7 @@ fn check_externs(overrides: &[Override], defaults: &BpfObject) -> Result<()> {
     Ok(())
 }
 
-/// Calls that the verifier would refuse.
+/// Check that hooks make no calls that the verifier refuses.
 fn check_calls(overrides: &[Override], linked: &[u8]) -> Result<()> {
     let functions = Functions::read(linked);
     for part in overrides {
@@ -266,8 +268,8 @@ fn check_calls(overrides: &[Override], linked: &[u8]) -> Result<()> {
             return Err(Error::Object {
                 name: part.name.clone(),
                 reason: format!(
-                    "{}() calls {}(){through}, but it is asked from ops.{}(), where the kernel \
-                     refuses that; only {} may",
+                    "{}() calls {}(){through}, but it is called from ops.{}(), where the kernel \
+                     forbids that; only {} may",
                     place(symbol),
                     call.kfunc,
                     call.callback,

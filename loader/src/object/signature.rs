@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Are hooks declared as the contract says? libbpf's linker compares sizes only: it
-//! links an unsigned answer where a signed one is read, and a task pointer without its
-//! tag where the verifier will know nothing of it.
+//! Compare declarations of hooks with the contract. libbpf's linker compares sizes only: it
+//! accepts an unsigned result instead of a signed one, and a task pointer without the tag
+//! that the verifier needs.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -16,17 +16,17 @@ use scx_preload_defaults::{Hook, OBJECT};
 use crate::btf::variables;
 use crate::{Error, Result, libbpf_log};
 
-/// The number of a map type that there can be one of in a program.
+/// `BPF_MAP_TYPE_ARENA`. A program can use only one arena.
 const MAP_TYPE_ARENA: usize = 33;
 
-/// Types deeper than this are nobody's arguments, or a damaged file's.
+/// Types nested deeper come from a damaged file.
 const DEPTH: usize = 8;
 
 /// Types of an object.
 #[derive(Debug)]
 pub struct Types(Btf<'static>);
 
-/// A function as its types have it.
+/// The types of a function.
 #[derive(Debug, PartialEq, Eq)]
 struct Signature {
     result: String,
@@ -36,20 +36,20 @@ struct Signature {
 #[derive(Debug, PartialEq, Eq)]
 struct Argument {
     ty: String,
-    /// The words after `arg:` of its declaration tags.
+    /// Its declaration tags, without `arg:`.
     tags: BTreeSet<String>,
 }
 
 impl Types {
     /// Read the BTF of the object file in `bytes`; `name` is for error messages.
     pub fn read(name: &str, bytes: &[u8]) -> Result<Self> {
-        let failed = || Error::io(format!("{name}: cannot copy it into memory"));
+        let failed = || Error::io(format!("{name}: cannot copy it to memory"));
         let (_fd, path) = memory_file().map_err(failed())?;
         fs::write(&path, bytes).map_err(failed())?;
         libbpf_log::take();
         Btf::from_path(&path).map(Self).map_err(|_| Error::Object {
             name: name.to_owned(),
-            reason: "its types (BTF) cannot be read; compile it again, with -g".into(),
+            reason: "its types (BTF) are damaged; recompile it with -g".into(),
         })
     }
 
@@ -82,7 +82,7 @@ impl Types {
             .collect()
     }
 
-    /// How `hook` differs from the contract, in words; `None` if it does not.
+    /// How `hook` differs from the contract, as text; `None` if it does not.
     pub fn differs(&self, contract: &Self, hook: &Hook) -> Option<String> {
         let (Some(ours), Some(wanted)) = (self.signature(hook.name), contract.signature(hook.name))
         else {
@@ -107,7 +107,7 @@ impl Types {
                 return Some(format!("@{name} lacks __arg_{tag}"));
             }
             if let Some(tag) = ours.tags.difference(&wanted.tags).next() {
-                return Some(format!("@{name} has __arg_{tag}, which is wrong here"));
+                return Some(format!("@{name} must not have __arg_{tag}"));
             }
         }
         None
@@ -147,7 +147,7 @@ impl Types {
     }
 }
 
-/// The contract's types: those of the defaults.
+/// The contract: the types of the defaults.
 pub fn contract() -> Result<Types> {
     Types::read("built-in defaults", OBJECT)
 }
@@ -159,7 +159,7 @@ fn count(arguments: usize) -> String {
     }
 }
 
-/// A type in C, without the names that typedefs give to integers.
+/// A type in C, without typedefs.
 fn spelling(ty: BtfType<'_>, depth: usize) -> String {
     let inner = || match ty.next_type() {
         Some(inner) if depth > 0 => spelling(inner, depth - 1),

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// An object with the name that messages call it by.
+/// An object and its name in messages.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its path, or what else to call it.
+    /// Its path or another name.
     pub name: String,
     /// The file's content.
     pub bytes: Vec<u8>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The source of an override that leaves each decision to the default.
+//! Source of an override that calls the default of each hook.
 
 use scx_preload_defaults::Hook;
 
@@ -22,11 +22,11 @@ char _license[] SEC(\"license\") = \"GPL\";
 pub fn text(name: &str, hooks: &[&Hook]) -> String {
     let mut out = String::from("// SPDX-License-Identifier: GPL-2.0-only\n");
     let about = [
-        format!("{name}: say here what it changes, and why."),
+        format!("{name}: describe what it changes and why."),
         String::new(),
         format!(
             "Compile and link it with `scx_preload build {name}.bpf.c`. \
-             `scx_preload hooks --doc HOOK` has all that is to be known of a hook."
+             `scx_preload hooks --doc HOOK` prints the whole documentation of a hook."
         ),
     ];
     comment(&mut out, &about);
@@ -57,18 +57,18 @@ pub fn text(name: &str, hooks: &[&Hook]) -> String {
 fn body(hook: &Hook) -> String {
     let args: Vec<_> = hook.args.iter().map(|(arg, _)| *arg).collect();
     let default = hook.name.replacen("hook_", "dfl_", 1);
-    let answer = if hook.signature.starts_with("void ") {
+    let keyword = if hook.signature.starts_with("void ") {
         ""
     } else {
         "return "
     };
-    format!("{answer}{default}({});", args.join(", "))
+    format!("{keyword}{default}({});", args.join(", "))
 }
 
 fn comment(out: &mut String, paragraphs: &[String]) {
     out.push_str("/*\n");
     for paragraph in paragraphs {
-        // What an argument means goes on further in.
+        // The description of an argument has a hanging indent.
         let argument = paragraph.starts_with('@');
         let other = if argument { " *\t" } else { " * " };
         wrap(out, paragraph, WIDTH, [" * ", other]);

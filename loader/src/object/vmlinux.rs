@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `vmlinux.h`: a kernel's types and kfuncs as C, from its BTF.
+//! Generate `vmlinux.h`, a kernel's types and kfuncs in C, from its BTF.
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -15,8 +15,8 @@ use nix::libc;
 use crate::abi::OPS_TYPE;
 use crate::{Error, Result, libbpf_log};
 
-/// What comes before the types: each access to a field is one that libbpf adapts to
-/// the kernel that runs.
+/// The start of the header. preserve_access_index makes libbpf relocate field accesses for
+/// the running kernel.
 const HEAD: &str = "\
 #ifndef __VMLINUX_H__
 #define __VMLINUX_H__
@@ -52,21 +52,21 @@ pub fn header(path: &Path) -> Result<String> {
     std::fs::File::open(path).map_err(Error::io(format!("cannot read {name}")))?;
     libbpf_log::take();
     let btf = Btf::from_path(path).map_err(|_| {
-        bad("no BTF in it; name a copy of /sys/kernel/btf/vmlinux, or an ELF file with a section .BTF")
+        bad("no BTF in it; use a copy of /sys/kernel/btf/vmlinux, or an ELF file with a section .BTF")
     })?;
     if btf.type_by_name::<Composite<'_>>(OPS_TYPE).is_none() {
         return Err(bad(
-            "the BTF of a kernel without sched_ext; name that of the kernel to build for with --btf",
+            "the BTF of a kernel without sched_ext; use --btf with the BTF of the target kernel",
         ));
     }
     let text = RefCell::new(HEAD.to_owned());
     Dump::new(&btf, &text)
         .and_then(|dump| dump.all())
-        .ok_or_else(|| bad("its BTF cannot be written as C"))?;
+        .ok_or_else(|| bad("cannot convert its BTF to C"))?;
     Ok(text.into_inner())
 }
 
-/// libbpf's writer of C.
+/// libbpf's C writer.
 struct Dump<'a> {
     btf: &'a Btf<'a>,
     writer: NonNull<libbpf_sys::btf_dump>,
@@ -75,9 +75,8 @@ struct Dump<'a> {
 
 impl<'a> Dump<'a> {
     fn new(btf: &'a Btf<'a>, text: &'a RefCell<String>) -> Option<Self> {
-        // SAFETY: append() is what libbpf declares, but for the type of its last
-        // argument, which bindgen spells in another way on each architecture, and which
-        // is a pointer on all of them.
+        // SAFETY: append() has the type that libbpf declares but for its last argument,
+        // va_list, which is a pointer on all architectures; bindgen's name for it differs.
         #[expect(clippy::missing_transmute_annotations)]
         let append: libbpf_sys::btf_dump_printf_fn_t =
             Some(unsafe { mem::transmute(append as *const ()) });
@@ -116,7 +115,7 @@ impl<'a> Dump<'a> {
         Some(())
     }
 
-    /// Name and prototype of the kfunc that type `id` marks as such, if it does.
+    /// Name and prototype of a kfunc, if type `id` is the tag of one.
     fn kfunc(&self, id: TypeId) -> Option<(CString, TypeId)> {
         let ty: BtfType<'_> = self.btf.type_by_id(id)?;
         if ty.kind() != BtfKind::DeclTag || ty.name()? != "bpf_kfunc" {
@@ -146,7 +145,7 @@ impl<'a> Dump<'a> {
 
 impl Drop for Dump<'_> {
     fn drop(&mut self) {
-        // SAFETY: made by btf_dump__new() and freed once.
+        // SAFETY: created by btf_dump__new() and freed once.
         unsafe { libbpf_sys::btf_dump__free(self.writer.as_ptr()) }
     }
 }
@@ -155,17 +154,17 @@ unsafe extern "C" {
     fn vasprintf(text: *mut *mut c_char, format: *const c_char, arguments: *mut c_void) -> c_int;
 }
 
-/// libbpf's callback, with a `va_list` at the end.
+/// libbpf's callback; the last argument is a `va_list`.
 extern "C" fn append(context: *mut c_void, format: *const c_char, arguments: *mut c_void) {
     let mut said: *mut c_char = ptr::null_mut();
-    // SAFETY: format and arguments are those of libbpf, which fit each other.
+    // SAFETY: libbpf passes arguments that match the format.
     let len = unsafe { vasprintf(&mut said, format, arguments) };
     let Ok(len) = usize::try_from(len) else {
-        // No memory, of which Rust too would die.
+        // Out of memory, on which Rust aborts, too.
         std::process::abort();
     };
-    // SAFETY: the context is that of Dump::new(), which nobody borrows while libbpf
-    // writes; vasprintf() made `len` bytes, which are freed once.
+    // SAFETY: the context is that of Dump::new(), not borrowed while libbpf writes;
+    // vasprintf() allocated `len` bytes, which are freed once.
     unsafe {
         let bytes = std::slice::from_raw_parts(said.cast::<u8>(), len);
         let text = &*context.cast::<RefCell<String>>();

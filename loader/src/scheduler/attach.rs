@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Attach an ops table, which is the same for one that has just been loaded and for
-//! one that is pinned.
+//! Attach a struct_ops map, just loaded or pinned.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -16,15 +15,15 @@ use crate::abi::{OPS, STATE_LIMIT};
 use crate::state::sched_ext::SchedExt;
 use crate::{Error, Result};
 
-/// An `init_task` or a first decision that goes wrong shows only after attach.
+/// Errors in `init_task` or in the first decisions appear only after the attach.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// What keeps a scheduler attached: as long as this, or a pin made of it, exists.
+/// Keeps a scheduler attached while it, or a pin of it, exists.
 #[derive(Debug)]
 pub(crate) struct SchedulerLink(OwnedFd);
 
 impl SchedulerLink {
-    /// Keep it attached when this process has ended.
+    /// Keep the scheduler attached after this process has ended.
     pub(crate) fn pin(&self, path: &str) -> Result<()> {
         let failed = || Error::io(format!("cannot pin {path}"));
         let c_path = CString::new(path).map_err(|err| failed()(err.into()))?;
@@ -37,11 +36,11 @@ impl SchedulerLink {
     }
 }
 
-/// Give the kernel the ops table of a loaded object, so that it can be attached.
+/// Write the callbacks of a loaded object to its struct_ops map, without attaching it.
 pub(crate) fn make_ready(ops: &mut MapMut<'_>) -> Result<()> {
-    let failed = |errno: Errno| Error::io("cannot fill in the ops table")(errno.into());
-    // libbpf does both in one call and keeps to itself what it fills in. Without a free
-    // file descriptor the kernel gives up on the link before it looks at the table.
+    let failed = |errno: Errno| Error::io("cannot update the struct_ops map")(errno.into());
+    // libbpf updates and attaches in one call and has no API for the update alone. Without
+    // a free file descriptor the kernel fails the link before it looks at the map.
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
     setrlimit(Resource::RLIMIT_NOFILE, 0, hard).map_err(failed)?;
     // SAFETY: the map is that of a live, loaded object.
@@ -49,7 +48,7 @@ pub(crate) fn make_ready(ops: &mut MapMut<'_>) -> Result<()> {
     let errno = Errno::last();
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).map_err(failed)?;
     if !link.is_null() {
-        // SAFETY: it is ours, and used no more.
+        // SAFETY: the link is ours, and not used again.
         unsafe { libbpf_sys::bpf_link__destroy(link) };
         return Err(failed(Errno::EEXIST));
     }
@@ -59,8 +58,8 @@ pub(crate) fn make_ready(ops: &mut MapMut<'_>) -> Result<()> {
     }
 }
 
-/// Attach `ops` and see that the kernel still runs it a moment later, or say what it
-/// runs instead. A scheduler that is still going is waited for.
+/// Attach `ops` and check that the kernel still runs it a moment later; returns the
+/// kernel's state if not. Waits for a scheduler that is being disabled.
 pub(crate) fn attach(ops: impl AsFd) -> Result<std::result::Result<SchedulerLink, SchedExt>> {
     let start = Instant::now();
     let link = loop {
@@ -74,12 +73,12 @@ pub(crate) fn attach(ops: impl AsFd) -> Result<std::result::Result<SchedulerLink
             )
         };
         if fd >= 0 {
-            // SAFETY: the kernel has just made it, for us.
+            // SAFETY: the kernel has just created it, and nothing else owns it.
             break SchedulerLink(unsafe { OwnedFd::from_raw_fd(fd) });
         }
         let now = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
         match Errno::from_raw(-fd) {
-            // Who was there before is gone, but its link or this one's last is not yet.
+            // The last scheduler is disabled, but its link, or our old one, is not freed yet.
             Errno::EBUSY if now.state == "disabled" && start.elapsed() < STATE_LIMIT => {
                 sleep(Duration::from_millis(2));
             }
@@ -87,8 +86,8 @@ pub(crate) fn attach(ops: impl AsFd) -> Result<std::result::Result<SchedulerLink
             errno => return Err(Error::io("cannot attach the scheduler")(errno.into())),
         }
     };
-    // A link proves nothing: look at the state until it is settled, and again.
-    // By now it may be another one that is enabled.
+    // A link proves nothing: read the state until it is settled, and once more after that.
+    // The enabled scheduler may be another one by now.
     let settled = |now: &SchedExt| now.state == "enabled" || now.state == "disabled";
     let first = SchedExt::wait(STATE_LIMIT, settled)?;
     if !first.runs(OPS) {

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Our switches on the kernel command line. They are dotted, since the kernel
-//! complains of undotted parameters that it does not know.
+//! Our parameters on the kernel command line. They have a dot, as the kernel warns of
+//! unknown parameters without one.
 
 use std::fs;
 use std::path::Path;
 
-/// What the command line asks for.
+/// What the kernel command line requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BootMode {
-    /// Nothing against loading.
+    /// Load and attach.
     Load,
-    /// `scx_preload.mode=standby`: load, but attach only when asked or when another
-    /// scheduler has ended.
+    /// `scx_preload.mode=standby`: load, but attach only on request or when another scheduler
+    /// has ended.
     Standby,
-    /// `scx_preload.mode=off`: not at all.
+    /// `scx_preload.mode=off`: do not load.
     Off,
-    /// `rd.scx_preload=0`: not from the initramfs.
+    /// `rd.scx_preload=0`: do not load from the initramfs.
     NotInInitrd,
 }
 
 impl BootMode {
-    /// Read `/proc/cmdline`; `initrd` says that this is an initramfs. One with systemd
-    /// says so itself.
+    /// Read `/proc/cmdline`. `initrd` tells that this is an initramfs; one with systemd is
+    /// recognized.
     pub fn read(initrd: bool) -> Self {
         let initrd = initrd || Path::new("/etc/initrd-release").exists();
         Self::parse(
@@ -31,7 +31,7 @@ impl BootMode {
     }
 
     fn parse(cmdline: &str, initrd: bool) -> Self {
-        // As everywhere on that line, the last one counts.
+        // The last one wins, as for the kernel's parameters.
         let value = |key: &str| {
             cmdline
                 .split_ascii_whitespace()
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_said_means_load() {
+    fn no_parameter_means_load() {
         assert_eq!(BootMode::parse("root=/dev/vda quiet", true), BootMode::Load);
         assert_eq!(BootMode::parse("", false), BootMode::Load);
     }
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn standby_is_less_than_not_now() {
+    fn not_from_the_initrd_overrides_standby() {
         let line = "scx_preload.mode=standby";
         assert_eq!(BootMode::parse(line, true), BootMode::Standby);
         let line = "scx_preload.mode=standby rd.scx_preload=0";
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn last_one_counts() {
+    fn last_one_wins() {
         let line = "scx_preload.mode=off scx_preload.mode=on";
         assert_eq!(BootMode::parse(line, false), BootMode::Load);
     }

@@ -6,8 +6,8 @@ use libbpf_rs::{Link, MapCore, MapType, Object, OpenObject};
 use crate::abi::HANDOVER_PROGRAMS;
 use crate::object::source::Source;
 
-/// Attach what notices other schedulers. Without it nobody can start one beside ours,
-/// which is no reason to do without ours.
+/// Attach the handover programs of a loaded object. A failure is no error: without them
+/// other schedulers cannot start while ours runs, but ours works.
 pub(super) fn attach(source: &Source, object: &Object) -> Vec<(&'static str, Link)> {
     let mut links = Vec::new();
     let mut maps = object.maps();
@@ -19,12 +19,14 @@ pub(super) fn attach(source: &Source, object: &Object) -> Vec<(&'static str, Lin
             log::debug!("{} has no {program}()", source.name);
             break;
         };
-        // Otherwise scx_bpf_exit() would end whatever scheduler there is.
+        // Without the association scx_bpf_exit() would end any scheduler.
         let attached = found.assoc_struct_ops(&ops).and_then(|()| found.attach());
         match attached {
             Ok(link) => links.push((pin, link)),
             Err(err) => {
-                log::warn!("other schedulers may find ours in their way: {program}(): {err:#}");
+                log::warn!(
+                    "other schedulers may fail to start while ours runs: cannot attach {program}(): {err:#}"
+                );
                 break;
             }
         }
@@ -32,7 +34,8 @@ pub(super) fn attach(source: &Source, object: &Object) -> Vec<(&'static str, Lin
     links
 }
 
-/// The scheduler does without what notices others where the kernel's functions differ.
+/// Leave the handover programs out of an object, for a kernel without the functions that
+/// they attach to.
 pub(super) fn leave_out(object: &mut OpenObject) {
     for mut program in object.progs_mut() {
         if HANDOVER_PROGRAMS
@@ -40,7 +43,7 @@ pub(super) fn leave_out(object: &mut OpenObject) {
             .any(|(name, _)| program.name() == *name)
         {
             log::warn!(
-                "leaving out {}(): this kernel lacks its function",
+                "leaving out {}(): this kernel lacks the function that it attaches to",
                 program.name().display()
             );
             program.set_autoload(false);

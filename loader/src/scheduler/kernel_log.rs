@@ -7,18 +7,18 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::fcntl::OFlag;
 
-/// The kernel's own messages about sched_ext from here on.
+/// The kernel's messages about sched_ext since [`Self::open`].
 pub(super) struct KernelLog(File);
 
 impl KernelLog {
-    /// None where /dev/kmsg is not to be had, as in a sandbox.
+    /// None without access to /dev/kmsg, as in a sandbox.
     pub fn open() -> Option<Self> {
         let mut file = File::options()
             .read(true)
             .custom_flags(OFlag::O_NONBLOCK.bits())
             .open("/dev/kmsg")
             .ok()?;
-        // There is no seek by time; each read gives one record.
+        // Skip to the end: there is no seek by time, and each read returns one record.
         let mut record = [0; 8192];
         while file.read(&mut record).is_ok_and(|len| len > 0) {}
         Some(Self(file))

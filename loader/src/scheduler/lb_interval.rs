@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The kernel's own bypass: while it enables or disables a scheduler, and during
-//! suspend, it asks no BPF program. Each CPU then has a plain queue, and a timer
-//! evens them out. A parameter says how often, and from which excess on: at least
-//! as many tasks as run for a quarter of the interval, 25 by default.
+//! The load-balancing interval of the kernel's bypass, scx_bypass(). While the kernel
+//! enables or disables a scheduler, and during suspend, it calls no BPF program. Each CPU
+//! then has a FIFO queue, and a timer balances these. A module parameter sets its interval
+//! and the smallest imbalance that it acts on: as many tasks as run in a quarter of the
+//! interval, 25 by default.
 //!
-//! A pinned map keeps what was changed, from before the change on, so that whichever
-//! process comes next can change it back.
+//! A pinned map records the change before it is made, so that the next process can revert
+//! it.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::state::record::Record;
 
 const PARAMETER: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
 
-/// `SCX_BYPASS_LB_DFL_INTV_US`; whatever else is there, somebody has chosen.
+/// `SCX_BYPASS_LB_DFL_INTV_US`. Any other value is the user's choice.
 const DEFAULT_US: u64 = 500_000;
 
 /// 20 hogs, max/min CPU time: 1.8 up to here, 3 at 50 ms; at 500 ms, 7 of 8 CPUs idle.
@@ -30,23 +31,23 @@ const RECORD: Record<2> = Record {
     name: "preload_lb",
 };
 
-/// How often the kernel balances in its bypass, as a load changed it.
+/// The change of the interval by a load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LbInterval {
-    /// What it was set to, in µs; 0 if it was left alone.
+    /// The new interval in µs; 0 if it was left alone.
     pub set_us: u64,
-    /// What it was before, in µs.
+    /// The interval before, in µs.
     pub before_us: u64,
 }
 
 impl LbInterval {
-    /// What is changed now, whether or not the scheduler runs.
+    /// The current change, whether or not the scheduler runs.
     pub fn read() -> Result<Self> {
         let [set_us, before_us] = RECORD.read()?.unwrap_or_default();
         Ok(Self { set_us, before_us })
     }
 
-    /// Shorten the kernel's default, if what it was can be kept.
+    /// Shorten the kernel's default, if the change can be recorded.
     pub(crate) fn shorten(_locked: &PinDir) {
         let path = Path::new(PARAMETER);
         let due = Self::due(path);
@@ -59,7 +60,7 @@ impl LbInterval {
         }
     }
 
-    /// Change it back, unless somebody else has changed it since.
+    /// Restore it, unless it has changed since.
     pub(crate) fn restore(locked: &PinDir) {
         let restored = Self::read().and_then(|changed| {
             changed.restore_at(Path::new(PARAMETER));
@@ -70,7 +71,7 @@ impl LbInterval {
         }
     }
 
-    /// What is to be changed.
+    /// The change to make.
     fn due(path: &Path) -> Self {
         match read(path) {
             Some(DEFAULT_US) => Self {
@@ -79,7 +80,10 @@ impl LbInterval {
             },
             None => Self::default(),
             Some(chosen) => {
-                log::debug!("leaving {} at {chosen}, not the default", path.display());
+                log::debug!(
+                    "leaving {} at {chosen}, which is not the default",
+                    path.display()
+                );
                 Self::default()
             }
         }
@@ -96,7 +100,7 @@ impl LbInterval {
     }
 }
 
-/// None on a kernel without it.
+/// None on a kernel without the parameter.
 fn read(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
@@ -119,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn default_is_shortened_and_comes_back() {
+    fn default_is_shortened_and_restored() {
         let path = file("500000\n");
         let interval = LbInterval::due(&path);
         interval.set_at(&path);
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_chose_stays() {
+    fn a_chosen_interval_stays() {
         for chosen in [0, OURS_US, 100_000] {
             let path = file(&chosen.to_string());
             let interval = LbInterval::due(&path);
@@ -140,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_changed_since_stays() {
+    fn a_later_change_stays() {
         let path = file("500000\n");
         let interval = LbInterval::due(&path);
         interval.set_at(&path);
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_without_it_is_left_alone() {
+    fn kernel_without_the_parameter_is_left_alone() {
         let path = Path::new("/nonexistent/bypass_lb_intv_us");
         assert_eq!(LbInterval::due(path), LbInterval::default());
         LbInterval {

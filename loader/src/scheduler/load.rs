@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Put a scheduler in place and take it away.
+//! Make an object the scheduler: load → attach → confirm → pin.
 //!
-//! The order is load → attach → confirm → pin. Until the last step the link
-//! lives in this process only, so that dying anywhere before leaves nothing but the
-//! interval of [`super::lb_interval`], which whoever comes next changes back. The pins
-//! appear all at once, but for that of the link: who dies before it ends the scheduler,
-//! and leaves what is pinned to [`super::resume`], as if another one had ended.
+//! Until the last step only this process holds the link. If it dies earlier, nothing is
+//! left but the interval of [`super::lb_interval`], which the next process restores. All
+//! pins but the link's appear at once. If this process dies before it pins the link, the
+//! scheduler ends, and [`super::resume`] reattaches it as if another one had ended.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -32,37 +31,37 @@ use crate::{Error, Result, libbpf_log};
 pub enum When {
     /// Now, or fail.
     Now,
-    /// Now, or when the scheduler that runs has ended.
+    /// Now, or when the running scheduler has ended.
     Free,
-    /// When another scheduler has ended, or [`resume`] is asked for.
+    /// When another scheduler has ended, or with [`resume()`](super::resume()).
     Asked,
 }
 
-/// What a load came to.
+/// The outcome of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadOutcome {
     /// The kernel runs it.
     Attached,
-    /// It is pinned, to be attached later, for this reason.
+    /// It is pinned, to be attached later for this reason.
     StandsBy(String),
 }
 
-/// Load `source`, pin it, and make it the scheduler if it is time. Attaching succeeds
-/// only if the kernel still says so a moment later. On failure nothing is left, but what
-/// was loaded before and is not attached.
+/// Load and pin `source`, and attach it at the time of `when`. Attaching succeeds only if
+/// the kernel still runs it a moment later. A failure leaves nothing behind; an earlier
+/// scheduler that stands by stays pinned.
 pub fn load(source: &Source, settings: &[Setting], when: When) -> Result<LoadOutcome> {
     require_sched_ext()?;
     load_locked(&lock::lock()?, source, settings, when, OnHistory::Forget)
 }
 
-/// What becomes of what was before: see [`crate::state::history`].
+/// Whether a load forgets [`crate::state::history`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnHistory {
     Forget,
     Keep,
 }
 
-/// The same for who has the lock already.
+/// Like [`load`], under the caller's lock.
 pub(crate) fn load_locked(
     pins: &PinDir,
     source: &Source,
@@ -73,7 +72,7 @@ pub(crate) fn load_locked(
     let other = who_runs(when)?;
     LbInterval::restore(pins);
 
-    // Attaching bypasses, too.
+    // The kernel bypasses schedulers while it attaches one.
     LbInterval::shorten(pins);
     let started = start(pins, source, settings, when, other, history);
     if started.is_err() {
@@ -92,19 +91,21 @@ fn start(
 ) -> Result<LoadOutcome> {
     let mut loaded = load_into_kernel(source, settings)?;
     make_ready(&mut ops(source, &mut loaded)?)?;
-    let mut beside = handover_programs::attach(source, &loaded);
+    let mut handover_links = handover_programs::attach(source, &loaded);
     let mut replace = |loaded: &mut Object| {
         libbpf_log::take();
-        // Before what is new can be found, so that it is never kept out by the old.
+        // Before the new pins appear: the old history must never keep the new scheduler out.
         if history == OnHistory::Forget {
             pins.forget()?;
         }
-        pins.replace(|dir| pin(dir, source, loaded, &mut beside))
+        pins.replace(|dir| pin(dir, source, loaded, &mut handover_links))
     };
 
     let stand_by = match (&other, when) {
-        (Some(other), _) => Some(behind(other)),
-        (None, When::Asked) => Some("until `scx_preload resume`, or another one has ended".into()),
+        (Some(other), _) => Some(follows(other)),
+        (None, When::Asked) => {
+            Some("until `scx_preload resume`, or until another scheduler has ended".into())
+        }
         (None, _) => None,
     };
     if let Some(why) = stand_by {
@@ -114,7 +115,7 @@ fn start(
 
     let log_start = KernelLog::open();
     wait_for_others(&ops(source, &mut loaded)?)?;
-    // Until ours has begun to run, it cannot keep who comes to attach waiting.
+    // A scheduler attached before ours runs is not made to wait by our handover programs.
     let (attached, who) = match Departure::of(&loaded)?.gave_way() {
         None => {
             let attached = attach(ops(source, &mut loaded)?.as_fd())?.ok();
@@ -131,17 +132,17 @@ fn start(
         (_, Some(who)) if when == When::Free => {
             replace(&mut loaded)?;
             Ok(LoadOutcome::StandsBy(format!(
-                "{who} is loading another one"
+                "{who} is loading another scheduler"
             )))
         }
         (attached, who) => {
             drop(attached);
             let state = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
-            // It has come while we were loading.
+            // It was attached during our load.
             let other = state.ops.as_deref().filter(|name| *name != OPS);
             if let (Some(name), true) = (other, when == When::Free) {
                 replace(&mut loaded)?;
-                return Ok(LoadOutcome::StandsBy(behind(name)));
+                return Ok(LoadOutcome::StandsBy(follows(name)));
             }
             Err(match (who, other) {
                 (Some(who), _) => Error::Busy(format!("{who} is loading another scheduler")),
@@ -159,26 +160,25 @@ pub fn verify(source: &Source, settings: &[Setting]) -> Result<Object> {
     load_into_kernel(source, settings)
 }
 
-/// The name of the scheduler that runs, if it is another one and that is no reason to
-/// fail.
+/// The name of another running scheduler, unless `when` makes that an error.
 fn who_runs(when: When) -> Result<Option<String>> {
     let now = SchedExt::wait(STATE_LIMIT, |now| now.state != "disabling")?;
     match now.ops.as_deref() {
         _ if now.state == "disabled" => Ok(None),
         Some(OPS) => Err(Error::AlreadyLoaded),
         Some(other) if when == When::Now => Err(other_runs(other)),
-        other => Ok(Some(other.unwrap_or("another one").into())),
+        other => Ok(Some(other.unwrap_or("another scheduler").into())),
     }
 }
 
 /// Why a load stands by.
-fn behind(other: &str) -> String {
-    format!("{other} runs, until that has ended")
+fn follows(other: &str) -> String {
+    format!("{other} is running; ours follows when it has ended")
 }
 
 fn other_runs(name: &str) -> Error {
     Error::Busy(format!(
-        "the scheduler {name} is running, and there can be one at a time; stop it first, or load with --standby to follow it"
+        "the scheduler {name} is running, and there can be only one; stop it first, or load with --standby to follow it"
     ))
 }
 
@@ -191,20 +191,20 @@ fn ops<'obj>(source: &Source, object: &'obj mut Object) -> Result<MapMut<'obj>> 
         (Some(ops), 0) => Ok(ops),
         (_, others) => Err(Error::Object {
             name: source.name.clone(),
-            reason: format!("it has {} ops tables and not one", others + 1),
+            reason: format!("it has {} struct_ops maps instead of one", others + 1),
         }),
     }
 }
 
-/// Pin all but the link of the scheduler into `dir`.
+/// Pin everything except the scheduler's link into `dir`.
 fn pin(
     dir: &Path,
     source: &Source,
     loaded: &mut Object,
-    beside: &mut [(&'static str, Link)],
+    handover_links: &mut [(&'static str, Link)],
 ) -> Result<()> {
     let failed = |name: &str| Error::libbpf(format!("cannot pin {name} of {}", source.name));
-    for (name, link) in beside {
+    for (name, link) in handover_links {
         link.pin(dir.join(*name)).map_err(failed(name))?;
     }
     for mut map in loaded.maps_mut() {
@@ -218,10 +218,10 @@ fn pin(
     Ok(())
 }
 
-/// Wait for who has made an ops table before ours could notice: it will be attached
-/// soon, unless it was made for something else.
+/// Wait for a process that created a struct_ops map before our handover programs could
+/// notice. It will probably attach it soon.
 fn wait_for_others(ops: &MapMut<'_>) -> Result<()> {
-    // Needs CAP_SYS_ADMIN, which the unit has not: at boot nobody is that early.
+    // Requires CAP_SYS_ADMIN, which the unit lacks: at boot no other scheduler is that early.
     let Ok(ours) = ops.info() else { return Ok(()) };
     let ours = ours.info;
     let others = || {
@@ -232,22 +232,22 @@ fn wait_for_others(ops: &MapMut<'_>) -> Result<()> {
         })
     };
     let start = Instant::now();
-    let mut said = false;
+    let mut logged = false;
     while start.elapsed() < STATE_LIMIT && SchedExt::read()?.state == "disabled" && others() {
-        if !said {
-            log::info!("waiting for a scheduler that somebody else is loading");
+        if !logged {
+            log::info!("waiting for another process that is loading a scheduler");
         }
-        said = true;
+        logged = true;
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
 }
 
 fn stopped(source: &Source, state: &SchedExt, log: Option<KernelLog>) -> Error {
-    // The kernel gives its reason while it disables.
+    // The kernel logs its reason while it disables the scheduler.
     let _ = SchedExt::wait(STATE_LIMIT, |now| now.state == "disabled");
     let log = log.map(KernelLog::read).unwrap_or_default();
-    // A line says that it is over; the next one, if there is one, is about ours.
+    // The first line reports the end; the next one, if any, has the details.
     let detail = format!("sched_ext: {OPS}: ");
     let reason = log
         .lines()
@@ -256,10 +256,7 @@ fn stopped(source: &Source, state: &SchedExt, log: Option<KernelLog>) -> Error {
         .unwrap_or("see dmesg for the reason");
     Error::Refused {
         name: source.name.clone(),
-        summary: format!(
-            "attached, but the kernel says {} a moment later: {reason}",
-            state.state
-        ),
+        summary: format!("attached, but {} a moment later: {reason}", state.state),
         log,
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The lock of our pins. Who takes it cleans up after a load that was killed.
+//! The lock of our pins. Taking it cleans up after a killed load.
 
 use super::lb_interval::LbInterval;
 use crate::Result;
@@ -15,7 +15,7 @@ pub(super) fn lock_existing() -> Result<Option<PinDir>> {
     Ok(PinDir::lock_existing()?.map(clean))
 }
 
-/// Nothing is loaded, so the interval must be the user's.
+/// Without a loaded scheduler the interval must be the user's.
 fn clean(pins: PinDir) -> PinDir {
     if !pins.has_loaded() {
         LbInterval::restore(&pins);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Open an object and adapt it to the running kernel and to the user's wishes.
+//! Open an object, apply settings, adapt it to the running kernel, and load it.
 
 use libbpf_rs::btf::types::{Composite, MemberAttr};
 use libbpf_rs::btf::{Btf, BtfType};
@@ -14,10 +14,10 @@ use crate::object::elf::{Binding, BpfObject};
 use crate::object::source::Source;
 use crate::{Error, Result, libbpf_log};
 
-/// What libbpf says of a callback that the kernel's ops table has no member for.
+/// libbpf's message about a callback without a member in the kernel's struct.
 const UNKNOWN_MEMBER: &str = "Cannot find member ";
 
-/// What it says of a program for a kernel function that there is not.
+/// libbpf's message about a program for a missing kernel function.
 const UNKNOWN_FUNCTION: &str = "failed to find kernel BTF type ID of ";
 
 /// Open `source`, check its contract, and apply `settings`.
@@ -47,15 +47,15 @@ fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
     Ok(object)
 }
 
-/// Open `source` and load it: the verifier's turn. Callbacks that the running
-/// kernel does not know are left out.
+/// Open `source` and load it, which runs the verifier. Callbacks unknown to the running
+/// kernel are left out.
 pub(crate) fn load_into_kernel(source: &Source, settings: &[Setting]) -> Result<Object> {
     let opened = open(source, settings)?;
     libbpf_log::take();
     let mut result = opened.load();
     let mut log = libbpf_log::take();
-    // Finding them means to go through all of the kernel's types, which libbpf does
-    // for itself: only if it says that there are some.
+    // Finding unknown callbacks takes a walk over the kernel's types, which libbpf has done
+    // already: repeat it only if libbpf reports some.
     let (member, function) = (log.contains(UNKNOWN_MEMBER), log.contains(UNKNOWN_FUNCTION));
     if result.is_err() && (member || function) {
         let mut opened = open(source, settings)?;
@@ -88,10 +88,10 @@ fn object_name(object: &OpenObject) -> String {
         .unwrap_or_default()
 }
 
-/// A callback that is set but unknown to the kernel fails the load: null it.
+/// Clear callbacks unknown to the kernel, which would fail the load.
 fn drop_unknown_callbacks(object: &mut OpenObject) -> Result<()> {
     let kernel = Btf::from_vmlinux()
-        .map_err(|err| Error::Unsupported(format!("its own BTF cannot be read ({err})")))?;
+        .map_err(|err| Error::Unsupported(format!("cannot read its BTF: {err}")))?;
     let Some(known) = kernel.type_by_name::<Composite<'_>>(OPS_TYPE) else {
         return Err(Error::Unsupported(format!(
             "its BTF has no struct {OPS_TYPE}"
@@ -132,7 +132,7 @@ fn drop_unknown_callbacks(object: &mut OpenObject) -> Result<()> {
             if let Some(slot) = ops.get_mut(*offset..offset + size_of::<usize>())
                 && slot.iter().any(|&byte| byte != 0)
             {
-                log::debug!("leaving out ops.{name}(): this kernel does not know it");
+                log::debug!("leaving out ops.{name}(): unknown to this kernel");
                 slot.fill(0);
             }
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Come back when another scheduler has ended, or the own one: attach again what is
-//! pinned, without loading and verifying it.
+//! Reattach the pinned scheduler when another one has ended, or ours, without loading and
+//! verifying it.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,22 +18,23 @@ use crate::state::history::{History, StayOutReason};
 use crate::state::sched_ext::{SchedExt, monotonic};
 use crate::{Error, Result};
 
-/// How often to look whether who is loading another scheduler has done so.
+/// How often to check whether another process has finished loading a scheduler.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What came of it.
+/// The outcome of [`resume`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resumed {
     /// The pinned scheduler runs again.
     Attached,
-    /// The kernel had ejected it, for an error or by its own wish. The defaults run alone.
+    /// The kernel had ejected it for an error, or it had exited by itself. The defaults run
+    /// without overrides.
     Defaults,
 }
 
-/// Attach what is pinned, unless there is a reason against it: then fail with
-/// [`Error::StaysOut`], or [`Error::AlreadyLoaded`] if it runs. Whoever is loading another
-/// scheduler has `wait` from the moment at which that began. After the first error of
-/// an hour the `defaults` are loaded instead; after the second it stays out.
+/// Attach the pinned scheduler. Fails with [`Error::AlreadyLoaded`] if it is running, and
+/// with [`Error::StaysOut`] for any other reason against it. A process that is loading
+/// another scheduler gets `wait` from its start. After the first error within an hour this
+/// loads the `defaults` instead; after the second our scheduler stays out.
 pub fn resume(wait: Duration, defaults: &Source) -> Result<Resumed> {
     loop {
         if let Some(resumed) = try_resume(wait, defaults)? {
@@ -43,7 +44,8 @@ pub fn resume(wait: Duration, defaults: &Source) -> Result<Resumed> {
     }
 }
 
-/// None while somebody is loading another one. The lock is not held meanwhile.
+/// One attempt; none while another process is loading a scheduler, which happens without
+/// the lock.
 fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
     let pins = lock::lock_existing()?.ok_or(Error::NotLoaded)?;
     let ops = bpffs::open_ops()?.ok_or(Error::NotLoaded)?;
@@ -73,11 +75,11 @@ fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
         return after_error(&pins, history, departure.exit.kind, defaults).map(Some);
     }
 
-    // The dead link holds the table.
+    // The dead link keeps the struct_ops map in use.
     pins.unlink()?;
     match attach(&ops)? {
         Ok(link) => {
-            // Did somebody begin to load while we were not there yet to give way?
+            // Another load may have begun before our handover programs could give way to it.
             if must_wait(&Departure::read()?.ok_or(Error::NotLoaded)?, wait) {
                 return Ok(None);
             }
@@ -109,7 +111,7 @@ fn after_error(
         return Err(Error::StaysOut(is_out(out)));
     }
     log::warn!(
-        "the scheduler was ended (kind {kind}, dmesg has the reason); loading the defaults alone"
+        "the kernel has ended the scheduler (exit kind {kind}, see dmesg); loading the built-in defaults without overrides"
     );
     match load_locked(pins, defaults, &[], When::Free, OnHistory::Keep)? {
         LoadOutcome::Attached => Ok(Resumed::Defaults),
@@ -117,20 +119,22 @@ fn after_error(
     }
 }
 
-/// Why what is pinned does not run.
+/// Why the pinned scheduler does not run.
 pub fn stands_by(now: &SchedExt, departure: &Departure) -> Result<String> {
     Ok(match (kept_out(&History::read()?), departure.gave_way()) {
         (Some(why), _) => why,
         (None, _) if now.state == "enabled" => follows(now),
-        (None, Some(who)) if departure.is_loading() => format!("{who} is loading another one"),
-        _ => "`scx_preload resume` attaches it, or the end of another scheduler".into(),
+        (None, Some(who)) if departure.is_loading() => {
+            format!("{who} is loading another scheduler")
+        }
+        _ => "until `scx_preload resume`, or until another scheduler has ended".into(),
     })
 }
 
 fn kept_out(history: &History) -> Option<String> {
     match (history.held_by(), history.out) {
         (Some(pid), _) => Some(format!(
-            "`scx_preload run`, process {pid}, comes back when its command has ended"
+            "`scx_preload run`, process {pid}, reattaches it when its command has ended"
         )),
         (None, Some(out)) => Some(is_out(out)),
         (None, None) => None,
@@ -141,20 +145,20 @@ fn is_out(out: StayOutReason) -> String {
     let why = match out {
         StayOutReason::Sysrq => "sysrq-S was pressed",
         StayOutReason::Errors => {
-            "the kernel has ended the scheduler twice within an hour, dmesg has the reason"
+            "the kernel has ended the scheduler twice within an hour, see dmesg"
         }
     };
     format!("{why}; `scx_preload load` starts it again")
 }
 
 fn follows(now: &SchedExt) -> String {
-    let name = now.ops.as_deref().unwrap_or("another one");
-    format!("the scheduler {name} is running, ours follows when it has ended")
+    let name = now.ops.as_deref().unwrap_or("another scheduler");
+    format!("{name} is running; ours follows when it has ended")
 }
 
-/// Run soon, however busy the machine is: until we are back, the kernel's own scheduler
-/// decides.
+/// Raise our priority: until our scheduler is back, the kernel's own one decides, however
+/// busy the system is.
 pub fn hurry() {
-    // SAFETY: no memory is passed. It fails without the right to, which is no harm.
+    // SAFETY: no memory is passed. A failure, as without CAP_SYS_NICE, does no harm.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
 }

@@ -19,7 +19,7 @@ pub struct Setting {
     pub value: String,
 }
 
-/// Give rodata variables their values, before the load makes them constants.
+/// Set rodata variables, before the load makes them constants.
 pub fn set_rodata(object: &mut OpenObject, settings: &[Setting]) -> Result<()> {
     let mut writes = Vec::new();
     {
@@ -52,7 +52,7 @@ pub fn set_rodata(object: &mut OpenObject, settings: &[Setting]) -> Result<()> {
     Ok(())
 }
 
-/// Tell the scheduler which queues to make. An object without the variable has none.
+/// Set the variable with the DSQs to create. An object without it has none.
 pub(super) fn set_own_queues(
     object: &mut OpenObject,
     name: &str,
@@ -80,7 +80,7 @@ pub(super) fn set_own_queues(
         _ => Err(Error::Object {
             name: name.to_owned(),
             reason: format!(
-                "its overrides declare PRELOAD_OWN_QUEUES {} times, more than this scheduler has room for",
+                "its overrides use PRELOAD_OWN_QUEUES() {} times, more than this scheduler supports",
                 queues.len()
             ),
         }),

@@ -8,8 +8,7 @@ use crate::state::bpffs;
 use crate::state::sched_ext::SchedExt;
 use crate::{Error, Result};
 
-/// Detach our scheduler and remove its pins. Tells whether it was still the
-/// kernel's scheduler.
+/// Detach our scheduler and remove its pins. Returns whether it was still running.
 pub fn unload() -> Result<bool> {
     let before = SchedExt::read()?;
     let pins = lock::lock_existing()?.ok_or(Error::NotLoaded)?;
@@ -23,7 +22,7 @@ pub fn unload() -> Result<bool> {
     LbInterval::restore(&pins);
     if after.runs(OPS) {
         return Err(Error::Busy(format!(
-            "the kernel still says {} after {} s",
+            "the scheduler is still {} after {} s",
             after.state,
             STATE_LIMIT.as_secs()
         )));
@@ -31,7 +30,7 @@ pub fn unload() -> Result<bool> {
     Ok(ran)
 }
 
-/// End our scheduler if it `runs`, and wait until the kernel is done with it.
+/// Detach our scheduler if it `runs`, and wait until the kernel has disabled it.
 pub(crate) fn detach(runs: bool) -> Result<SchedExt> {
     if let Some(link) = bpffs::open_link()?.filter(|_| runs) {
         link.detach()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The BPF file system and our directory in it.
+//! The BPF file system and our pins in it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -18,15 +18,15 @@ use crate::abi::{
 };
 use crate::{Error, Result};
 
-/// Our directory, created and locked: all that changes what is in it excludes each other.
+/// The directory of our pins, locked against other processes that change it.
 #[derive(Debug)]
 pub struct PinDir {
     _lock: Flock<File>,
 }
 
 impl PinDir {
-    /// Mount the BPF file system if nothing has, create the directory, and wait
-    /// for the lock.
+    /// Mount the BPF file system unless it is mounted, create the directory, and wait for
+    /// the lock.
     pub(crate) fn lock() -> Result<Self> {
         require_root()?;
         mount_bpffs()?;
@@ -39,7 +39,7 @@ impl PinDir {
         Self::lock_existing()?.ok_or(Error::NotLoaded)
     }
 
-    /// Wait for the lock of the directory, if it is there.
+    /// Wait for the lock of the directory, if it exists.
     pub(crate) fn lock_existing() -> Result<Option<Self>> {
         require_root()?;
         let dir = match File::open(PIN_DIR) {
@@ -53,7 +53,8 @@ impl PinDir {
         Ok(Some(Self { _lock: lock }))
     }
 
-    /// Replace all pins at once by those that `pin` makes in the directory it is given.
+    /// Replace the pins of the loaded scheduler by those that `pin` creates in the directory
+    /// passed to it, all at once.
     pub fn replace(&self, pin: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let dir = Path::new(LOADING_DIR);
         DirBuilder::new()
@@ -71,33 +72,33 @@ impl PinDir {
         remove(LOADING_DIR).and(replaced)
     }
 
-    /// Is a scheduler loaded? Yes if that cannot be told.
+    /// Is a scheduler loaded? True if that cannot be determined.
     pub(crate) fn has_loaded(&self) -> bool {
         fs::exists(LOADED_DIR).unwrap_or(true)
     }
 
-    /// Remove the pins of what is loaded, if there are any.
+    /// Remove the pins of the loaded scheduler, if any.
     pub fn unpin(&self) -> Result<()> {
         remove(LOADED_DIR)
     }
 
-    /// Remove the pinned link, and with it what is attached.
+    /// Remove the pinned link, which detaches the scheduler.
     pub fn unlink(&self) -> Result<()> {
         remove(LINK_PIN)
     }
 
-    /// Forget what was before.
+    /// Forget the history.
     pub fn forget(&self) -> Result<()> {
         remove(HISTORY_PIN)
     }
 
-    /// Forget what was changed of the kernel's own bypass.
+    /// Forget the changed interval of the kernel's bypass.
     pub fn forget_interval(&self) -> Result<()> {
         remove(LB_INTERVAL_PIN)
     }
 }
 
-/// Remove a pin, or a directory of them, if it is there.
+/// Remove a pin, or a directory of pins, if it exists.
 fn remove(path: &str) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
@@ -112,7 +113,7 @@ fn remove(path: &str) -> Result<()> {
     }
 }
 
-/// Fail with [`Error::NotRoot`] for everybody else, who cannot look into [`PIN_DIR`].
+/// Fail with [`Error::NotRoot`] unless root: others cannot read [`PIN_DIR`].
 pub fn require_root() -> Result<()> {
     if geteuid().is_root() {
         Ok(())
@@ -121,7 +122,7 @@ pub fn require_root() -> Result<()> {
     }
 }
 
-/// The pinned link, if there is one.
+/// The pinned link, if any.
 pub fn open_link() -> Result<Option<Link>> {
     match Link::open(LINK_PIN) {
         Ok(link) => Ok(Some(link)),
@@ -130,7 +131,7 @@ pub fn open_link() -> Result<Option<Link>> {
     }
 }
 
-/// The pinned ops table, if there is one.
+/// The pinned struct_ops map, if any.
 pub fn open_ops() -> Result<Option<MapHandle>> {
     match MapHandle::from_pinned_path(OPS_PIN) {
         Ok(map) => Ok(Some(map)),
@@ -139,7 +140,7 @@ pub fn open_ops() -> Result<Option<MapHandle>> {
     }
 }
 
-/// Our pins; empty if there are none.
+/// Paths of our pins.
 pub fn pins() -> Vec<String> {
     let mut names: Vec<_> = [PIN_DIR, LOADED_DIR]
         .iter()
@@ -158,7 +159,7 @@ fn mount_bpffs() -> Result<()> {
         Ok(_) => {}
         Err(Errno::ENOENT) => {
             return Err(Error::Unsupported(format!(
-                "{BPFFS} is missing (it needs CONFIG_BPF_SYSCALL=y and a mounted /sys)"
+                "{BPFFS} is missing; it requires CONFIG_BPF_SYSCALL=y and a mounted /sys"
             )));
         }
         Err(errno) => return Err(Error::io(format!("cannot stat {BPFFS}"))(errno.into())),

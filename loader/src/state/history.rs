@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What has to be known after the loaded scheduler has ended or was replaced. It lives
-//! in a pinned map, as long as the kernel does or until a person loads or unloads.
+//! Errors, and reasons to stay out, that outlive the loaded scheduler. They are kept in a
+//! pinned map until the kernel ends or the user loads or unloads.
 
 use std::fs;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::sched_ext::monotonic;
 use crate::Result;
 use crate::abi::HISTORY_PIN;
 
-/// Errors are forgotten after so long.
+/// Age after which errors are forgotten.
 const ERROR_AGE: Duration = Duration::from_secs(3600);
 
 const RECORD: Record<4> = Record {
@@ -21,32 +21,32 @@ const RECORD: Record<4> = Record {
     name: "preload_history",
 };
 
-/// Why we stay out until a person loads again.
+/// Why our scheduler stays out until the user loads it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StayOutReason {
-    /// Somebody has pressed sysrq-S.
+    /// sysrq-S was pressed.
     Sysrq,
-    /// The defaults alone were ejected, too.
+    /// The kernel has ejected the defaults without overrides, too.
     Errors,
 }
 
 /// The content of the map.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct History {
-    /// How often the kernel has ejected us, of late.
+    /// How often the kernel has ejected our scheduler within [`ERROR_AGE`].
     pub errors: u64,
-    /// When it did so last, CLOCK_MONOTONIC, ns.
+    /// When it last did, CLOCK_MONOTONIC, ns.
     last_error: u64,
-    /// Until a person loads again.
+    /// Why our scheduler stays out until the user loads it again.
     pub out: Option<StayOutReason>,
-    /// The process of a `run`, which wants to end before we are back, and in the upper
-    /// half when it began; or 0.
+    /// The process of a `run`, during which nothing reattaches our scheduler, with its
+    /// start time in the upper half; or 0.
     hold: u64,
 }
 
 impl History {
-    /// What is pinned, or nothing.
+    /// The pinned history; the default if there is none.
     pub fn read() -> Result<Self> {
         let [errors, last_error, out, hold] = RECORD.read()?.unwrap_or_default();
         Ok(Self {
@@ -71,7 +71,7 @@ impl History {
         RECORD.write([self.errors, self.last_error, out, self.hold])
     }
 
-    /// Count an error, and forget those of long ago.
+    /// Count an error, and forget old ones.
     pub fn count_error(&mut self) {
         let now = monotonic();
         if now.saturating_sub(Duration::from_nanos(self.last_error)) > ERROR_AGE {
@@ -81,27 +81,28 @@ impl History {
         self.last_error = now.as_nanos() as u64;
     }
 
-    /// Let nobody bring us back as long as this process lives.
+    /// Let no other process reattach our scheduler while this one lives.
     pub fn hold(&mut self) {
         self.hold = alive(std::process::id()).unwrap_or(0);
     }
 
-    /// End that.
+    /// End [`Self::hold`].
     pub fn release(&mut self) {
         self.hold = 0;
     }
 
-    /// The process that holds us back, if it is still there.
+    /// The process that holds our scheduler back, if it is alive.
     pub fn held_by(&self) -> Option<u32> {
         let pid = self.hold as u32;
         (self.hold != 0 && alive(pid) == Some(self.hold)).then_some(pid)
     }
 }
 
-/// A process as `hold` has it: after it has ended its number may be another's.
+/// A live process in the format of `hold`. Its start time tells it from a later process
+/// with the same PID.
 fn alive(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in front may have anything in it; the start time is field 22.
+    // The name may contain anything, parentheses too; the start time is field 22.
     let (_, fields) = stat.rsplit_once(')')?;
     let start: u64 = fields.split_whitespace().nth(19)?.parse().ok()?;
     Some(start << 32 | u64::from(pid))
@@ -118,7 +119,7 @@ mod tests {
         history.count_error();
         assert_eq!(history.errors, 2);
         let long_ago = monotonic().saturating_sub(ERROR_AGE + Duration::from_secs(1));
-        // A machine that has not been up for an hour cannot have such a time.
+        // There is no such time on a system that has been up for less than an hour.
         if !long_ago.is_zero() {
             history.last_error = long_ago.as_nanos() as u64;
             history.count_error();
@@ -132,7 +133,7 @@ mod tests {
         assert_eq!(history.held_by(), None);
         history.hold();
         assert_eq!(history.held_by(), Some(std::process::id()));
-        // One of this number that began at another time.
+        // Another start time: another process.
         history.hold ^= 1 << 32;
         assert_eq!(history.held_by(), None);
         history.hold = u64::from(u32::MAX);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is loaded now, read back from the kernel: from the pinned ops table by BTF
-//! id to its programs and maps.
+//! The loaded scheduler: hooks, counters, topology, settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,43 +23,43 @@ pub struct HookStatus {
     pub name: &'static str,
     /// Whether an override defines it.
     pub overridden: bool,
-    /// Source file of the code that is loaded; none for a hook never called.
+    /// Source file of the loaded code; none for a hook without callers.
     pub file: Option<String>,
-    /// How often the ops asked it.
+    /// How often the callbacks called it.
     pub calls: u64,
     /// How often the default body ran.
     pub dfl: u64,
-    /// Results that were out of range.
+    /// Results out of range.
     pub bad: u64,
 }
 
-/// Our scheduler as the kernel holds it.
+/// The loaded scheduler.
 #[derive(Clone, Debug, Serialize)]
 pub struct Live {
     /// Version of the hook contract.
     pub contract_version: u64,
     /// Each hook with its origin and counters.
     pub hooks: Vec<HookStatus>,
-    /// Counters of events since load, all CPUs together.
+    /// Event counters since the load, summed over all CPUs.
     pub counters: BTreeMap<String, u64>,
-    /// Topology as the BPF side sees it.
+    /// Topology, from the BPF side.
     pub topology: Value,
-    /// Soft bypass of overrides.
+    /// Soft bypass.
     #[serde(rename = "bypass")]
     pub soft_bypass: Option<SoftBypass>,
     /// Settings: the rodata variables.
     pub settings: Map<String, Value>,
-    /// Other global variables that are plain numbers: those of overrides.
+    /// Other numeric global variables: those of overrides.
     pub variables: Map<String, Value>,
-    /// What there is to know when another scheduler has ended.
+    /// Why it ended, if it did.
     #[serde(flatten)]
     pub departure: Departure,
-    /// Verified instructions of each program.
+    /// Instructions that the verifier processed for each program.
     pub programs: BTreeMap<String, u32>,
 }
 
 impl Live {
-    /// Read the scheduler that is pinned, whether or not it runs; none if there is none.
+    /// Read the pinned scheduler, running or not; none if nothing is pinned.
     pub fn read() -> Result<Option<Self>> {
         let Some(pinned) = PinnedScheduler::find()? else {
             return Ok(None);
@@ -90,7 +89,7 @@ impl Live {
                     overridden,
                     file: files.get(hook.name).cloned(),
                     calls,
-                    // Counted for an override only: without one they are the same.
+                    // Counted with an override only; without one they are equal.
                     dfl: if overridden { count("dfl") } else { calls },
                     bad: count("bad"),
                 }
@@ -121,7 +120,7 @@ fn number(value: Option<Value>) -> u64 {
     value.and_then(|value| value.as_u64()).unwrap_or(0)
 }
 
-/// Machine-wide numbers, and of the tables the entries in use.
+/// System-wide numbers, and the used entries of the tables.
 fn topology(btf: &Btf<'_>, bss: &Section<'_>) -> Value {
     let mut topology = bss.value(btf, "preload_topology");
     let count = |name: &str| number(topology.get(name).cloned()) as usize;
@@ -137,7 +136,7 @@ fn topology(btf: &Btf<'_>, bss: &Section<'_>) -> Value {
     topology
 }
 
-/// The event counters, and those of each hook.
+/// The event counters, and the counters of each hook.
 fn stats(btf: &Btf<'_>, maps: &BTreeSet<u32>) -> Result<(Map<String, Value>, Vec<Value>)> {
     let none = || Ok((Map::new(), Vec::new()));
     let Some(map) = open_map(maps, STATS_MAP)? else {
@@ -147,7 +146,7 @@ fn stats(btf: &Btf<'_>, maps: &BTreeSet<u32>) -> Result<(Map<String, Value>, Vec
         .lookup_percpu(&first_key(), MapFlags::ANY)
         .map_err(Error::libbpf("cannot read the counters"))?
         .unwrap_or_default();
-    // struct preload_stats holds nothing but u64.
+    // struct preload_stats has u64 members only.
     let mut sum = vec![0u64; map.value_size() as usize / 8];
     for cpu in &cpus {
         for (total, word) in sum.iter_mut().zip(cpu.chunks_exact(8)) {
@@ -169,7 +168,7 @@ fn stats(btf: &Btf<'_>, maps: &BTreeSet<u32>) -> Result<(Map<String, Value>, Vec
     Ok((counters, hooks))
 }
 
-/// Source file of each hook that is part of a loaded program.
+/// Source file of each hook in a loaded program.
 fn hook_files(btf: &Btf<'_>, programs: &[ProgramInfo]) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     for program in programs {

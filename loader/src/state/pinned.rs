@@ -13,7 +13,7 @@ use super::bpffs;
 use crate::abi::{MAP_PREFIX, OPS_PIN};
 use crate::{Error, Result, btf};
 
-/// Programs of the scheduler whose ops table is pinned, with the maps that they use.
+/// Programs of the pinned scheduler, and ids of their maps.
 pub(super) struct PinnedScheduler {
     pub programs: Vec<ProgramInfo>,
     pub maps: BTreeSet<u32>,
@@ -44,7 +44,7 @@ impl PinnedScheduler {
         Ok(Some(PinnedScheduler { programs, maps }))
     }
 
-    /// That of all its programs and maps.
+    /// The BTF that its programs and maps share.
     pub fn btf(&self) -> Result<Option<Btf<'static>>> {
         let btf = self.programs.first().map(|prog| Btf::from_prog_id(prog.id));
         btf.transpose()
@@ -52,7 +52,7 @@ impl PinnedScheduler {
     }
 }
 
-/// Write the first entry of a map of the loaded scheduler.
+/// Write the first entry of a map of the pinned scheduler.
 pub(crate) fn write_map(name: &str, value: u32) -> Result<()> {
     let pinned = PinnedScheduler::find()?.ok_or(Error::NotLoaded)?;
     let map = open_map(&pinned.maps, name)?.ok_or(Error::NotLoaded)?;
@@ -60,7 +60,7 @@ pub(crate) fn write_map(name: &str, value: u32) -> Result<()> {
         .map_err(Error::libbpf(format!("cannot write the map {name}")))
 }
 
-/// Open the map of this name among `ids`; the kernel cuts names at 15 bytes.
+/// Open the map of this name among `ids`. The kernel truncates names to 15 bytes.
 pub(super) fn open_map(ids: &BTreeSet<u32>, name: &str) -> Result<Option<MapHandle>> {
     let name = &name[..name.len().min(15)];
     let Some(info) = MapInfoIter::default().find(|map| ids.contains(&map.id) && map.name == *name)
@@ -76,7 +76,7 @@ pub(super) fn first_key() -> [u8; 4] {
     0u32.to_ne_bytes()
 }
 
-/// `.rodata` or `.bss` of the loaded scheduler.
+/// Content of `.rodata` or `.bss`.
 pub(super) struct Section<'btf> {
     variables: Vec<btf::Variable<'btf>>,
     bytes: Vec<u8>,
@@ -131,7 +131,7 @@ impl<'btf> Section<'btf> {
         self.find(name).and_then(entries).unwrap_or_default()
     }
 
-    /// LLCs by their distance from `llc`: near_entry() in topology.bpf.h.
+    /// LLCs in order of distance from `llc`: near_entry() in topology.bpf.h.
     pub fn near(&self, llc: usize, others: usize) -> Vec<u32> {
         const PER_LLC: usize = 32;
         let Some(var) = self.find("preload_near") else {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A few numbers that outlive the process and the scheduler: a pinned map, kept as long
-//! as the kernel runs or until it is removed.
+//! Numbers that outlive process and scheduler, in a pinned map: until the kernel ends or
+//! the pin is removed.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use libbpf_rs::{MapCore, MapFlags, MapHandle, MapType, libbpf_sys};
 
 use crate::{Error, Result};
 
-/// Where the numbers are, `N` of them.
+/// A pinned map of `N` numbers.
 pub(crate) struct Record<const N: usize> {
     /// Its pin.
     pub path: &'static str,
@@ -17,7 +17,7 @@ pub(crate) struct Record<const N: usize> {
 }
 
 impl<const N: usize> Record<N> {
-    /// None if there is none.
+    /// None if it is not pinned.
     pub fn read(&self) -> Result<Option<[u64; N]>> {
         let Some(map) = self.open()? else {
             return Ok(None);
@@ -33,7 +33,7 @@ impl<const N: usize> Record<N> {
         Ok(Some(words))
     }
 
-    /// Pin it if it is not there yet.
+    /// Write the numbers, and pin the map if it is not pinned yet.
     pub fn write(&self, words: [u64; N]) -> Result<()> {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let set = |map: &MapHandle| {
@@ -50,7 +50,7 @@ impl<const N: usize> Record<N> {
         let size = size_of::<[u64; N]>() as u32;
         let mut map = MapHandle::create(MapType::Array, Some(self.name), 4, size, 1, &options)
             .map_err(self.failed("create"))?;
-        // Whoever finds it finds the numbers in it.
+        // Before the pin: no reader may find it empty.
         set(&map)?;
         map.pin(self.path).map_err(self.failed("pin"))
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the kernel says of its scheduler: `/sys/kernel/sched_ext`.
+//! State of the kernel's sched_ext: `/sys/kernel/sched_ext`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ const SYSFS: &str = "/sys/kernel/sched_ext";
 pub struct SchedExt {
     /// `enabled`, `enabling`, `disabling` or `disabled`.
     pub state: String,
-    /// Name of the root scheduler while there is one.
+    /// Name of the root scheduler, if any.
     pub ops: Option<String>,
     /// How many schedulers have been enabled since boot.
     pub enable_seq: u64,
@@ -34,7 +34,7 @@ impl SchedExt {
     pub fn read() -> Result<Self> {
         let state = fs::read_to_string(format!("{SYSFS}/state")).map_err(|_| {
             Error::Unsupported(format!(
-                "{SYSFS} is missing (it needs CONFIG_SCHED_CLASS_EXT=y and a mounted /sys)"
+                "{SYSFS} is missing; it requires CONFIG_SCHED_CLASS_EXT=y and a mounted /sys"
             ))
         })?;
         let text = |file| fs::read_to_string(format!("{SYSFS}/{file}")).unwrap_or_default();
@@ -57,7 +57,7 @@ impl SchedExt {
         self.state == "enabled" && self.ops.as_deref() == Some(ops)
     }
 
-    /// Read until `done` or until the time is over; gives the last state read.
+    /// Read until `done` or until `limit` has passed; returns the last state read.
     pub fn wait(limit: Duration, done: impl Fn(&Self) -> bool) -> Result<Self> {
         let end = Instant::now() + limit;
         loop {
@@ -77,12 +77,12 @@ pub fn monotonic() -> Duration {
         .unwrap_or_default()
 }
 
-/// Fail with [`Error::Unsupported`] if this kernel lacks what a load needs.
+/// Fail with [`Error::Unsupported`] if this kernel cannot load a scheduler.
 pub fn require_sched_ext() -> Result<()> {
     SchedExt::read()?;
     if !Path::new(VMLINUX_BTF).exists() {
         return Err(Error::Unsupported(format!(
-            "{VMLINUX_BTF} is missing (it needs CONFIG_DEBUG_INFO_BTF=y)"
+            "{VMLINUX_BTF} is missing; it requires CONFIG_DEBUG_INFO_BTF=y"
         )));
     }
     Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Soft bypass: overrides are not asked and the defaults decide alone. The BPF side
-//! begins and ends it; what is here asks it to, and reads what it says.
+//! State of soft bypass: our BPF code skips overrides and lets the defaults decide. Not
+//! the kernel's bypass, scx_bypass().
 
 use scx_preload_defaults::HOOKS;
 use serde::{Deserialize, Serialize};
@@ -14,41 +14,41 @@ use crate::btf;
 pub enum BypassReason {
     /// Results of a hook were out of range.
     Bad,
-    /// A task was runnable for too long and did not run.
+    /// A runnable task did not run for too long.
     Stall,
-    /// A CPU spent too much of its time in a hook.
+    /// A CPU spent too much time in a hook.
     Slow,
-    /// The override asked for it.
+    /// An override requested it.
     Override,
-    /// The user asked for it.
+    /// The user requested it.
     User,
 }
 
-/// A change between bypass and none.
+/// Soft bypass began or ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct BypassChange {
-    /// When, in seconds since boot, as in dmesg.
+    /// When, in seconds since boot as in dmesg.
     pub at: f64,
-    /// Why it began; none where it ended.
+    /// Why it began; none if it ended.
     pub reason: Option<BypassReason>,
-    /// The same with its circumstances, in words.
+    /// The reason and its details as text.
     pub text: String,
 }
 
 /// State of the soft bypass.
 #[derive(Clone, Debug, Serialize)]
 pub struct SoftBypass {
-    /// Whether there are overrides that can be bypassed.
+    /// Whether there are overrides to bypass.
     pub watched: bool,
-    /// Why it is on; none if it is not.
+    /// Why it is on; none if it is off.
     pub on: Option<BypassReason>,
     /// When it ends by itself, in seconds since boot; none if it does not.
     pub until: Option<f64>,
-    /// How often it has begun, less what is forgotten.
+    /// How often it has begun, not counting forgotten ones.
     pub times: u32,
-    /// Changes since load.
+    /// Changes since the load.
     pub changes: u32,
-    /// The latest of them, the oldest first.
+    /// The latest changes, oldest first.
     pub log: Vec<BypassChange>,
 }
 
@@ -92,14 +92,14 @@ impl RawChange {
         let why = btf::text(&self.why.text);
         let cpu = self.cpu;
         match BypassReason::from_number(self.reason) {
-            None => "the overrides are asked again".into(),
-            Some(BypassReason::Bad) => format!("{hook} gives results out of range, on CPU {cpu}"),
+            None => "overrides are called again".into(),
+            Some(BypassReason::Bad) => format!("{hook} returned results out of range on CPU {cpu}"),
             Some(BypassReason::Stall) => format!(
-                "{why}[{}] was runnable on CPU {cpu} for {} ms and did not run",
+                "{why}[{}] was runnable on CPU {cpu} for {} ms without running",
                 self.pid,
                 self.waited / 1_000_000
             ),
-            Some(BypassReason::Slow) => format!("{hook} takes too much of the time of CPU {cpu}"),
+            Some(BypassReason::Slow) => format!("{hook} takes too much time of CPU {cpu}"),
             Some(BypassReason::Override) => format!("an override asked for it: {why}"),
             Some(BypassReason::User) => "scx_preload bypass on".into(),
         }
@@ -111,7 +111,7 @@ fn seconds(ns: u64) -> f64 {
 }
 
 impl SoftBypass {
-    /// From `struct preload_bypass`; none if the scheduler has no such thing.
+    /// From `struct preload_bypass`; none if the scheduler has no such variable.
     pub(crate) fn from_value(value: Value) -> Option<Self> {
         let raw: RawSoftBypass = serde_json::from_value(value).ok()?;
         let on = BypassReason::from_number(raw.on);
@@ -133,7 +133,7 @@ impl SoftBypass {
         })
     }
 
-    /// Why it is on, in words; none if it is not.
+    /// Why it is on, as text; none if it is off.
     pub fn why(&self) -> Option<&str> {
         self.on?;
         self.log.last().map(|change| change.text.as_str())
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn log_is_in_order_and_in_words() {
+    fn log_is_text_in_order() {
         let bypass = SoftBypass::from_value(json!({
             "on": 2, "until": u64::MAX, "times": 5, "seq": 3, "first_ns": 1,
             "changes": [change(3_000_000_000, 2, 0, "cc1"), change(2_000_000_000, 0, 0, "")],
@@ -163,8 +163,8 @@ mod tests {
         .unwrap();
         assert_eq!((bypass.on, bypass.until), (Some(BypassReason::Stall), None));
         let texts: Vec<&str> = bypass.log.iter().map(|c| c.text.as_str()).collect();
-        let stall = "cc1[7] was runnable on CPU 3 for 1200 ms and did not run";
-        assert_eq!(texts, ["the overrides are asked again", stall]);
+        let stall = "cc1[7] was runnable on CPU 3 for 1200 ms without running";
+        assert_eq!(texts, ["overrides are called again", stall]);
         assert_eq!(bypass.why(), Some(stall));
     }
 

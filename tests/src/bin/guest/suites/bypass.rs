@@ -148,7 +148,7 @@ fn bad_cpus() -> Result<()> {
 }
 
 fn garbage() -> Result<()> {
-    fault_of("bad_results", "bad", "gives results out of range")
+    fault_of("bad_results", "bad", "returned results out of range")
 }
 
 fn loops() -> Result<()> {
