@@ -75,7 +75,7 @@ pub fn page() -> String {
         chapter(&mut out, header);
         out.push_str(&format!(".PP\nSee\n.IR {header} .\n"));
     }
-    out.push_str(".SH SEE ALSO\n.BR scx_preload \" hooks \\-\\-doc\"\n.I HOOK\n");
+    out.push_str(".SH SEE ALSO\n.BR scx_preload (8),\n.B scx_preload hooks \\-\\-doc\n.I HOOK\n");
     out
 }
 

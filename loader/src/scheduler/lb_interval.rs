@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The load-balancing interval of the kernel's bypass, scx_bypass(). While the kernel
 //! enables or disables a scheduler, and during suspend, it calls no BPF program. Each CPU
-//! then has a FIFO queue, and a timer balances these. A module parameter sets its interval
-//! and the smallest imbalance that it acts on: as many tasks as run in a quarter of the
+//! then has a FIFO DSQ, and a timer balances these. A module parameter sets its interval and
+//! the smallest imbalance that it acts on: as many tasks as run in a quarter of the
 //! interval, 25 by default.
 //!
 //! A pinned map records the change before it is made, so that the next process can revert

@@ -4,7 +4,7 @@
 //! Until the last step only this process holds the link. If it dies earlier, nothing is
 //! left but the interval of [`super::lb_interval`], which the next process restores. All
 //! pins but the link's appear at once. If this process dies before it pins the link, the
-//! scheduler ends, and [`super::resume`] reattaches it as if another one had ended.
+//! scheduler ends, and [`super::resume()`] reattaches it as if another one had ended.
 
 use std::os::fd::AsFd;
 use std::path::Path;

@@ -44,8 +44,7 @@ pub fn resume(wait: Duration, defaults: &Source) -> Result<Resumed> {
     }
 }
 
-/// One attempt; none while another process is loading a scheduler, which happens without
-/// the lock.
+/// One attempt, under the lock; none if another process is loading a scheduler.
 fn try_resume(wait: Duration, defaults: &Source) -> Result<Option<Resumed>> {
     let pins = lock::lock_existing()?.ok_or(Error::NotLoaded)?;
     let ops = bpffs::open_ops()?.ok_or(Error::NotLoaded)?;

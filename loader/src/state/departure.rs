@@ -27,7 +27,7 @@ pub struct Handover {
     pub at: u64,
     /// The process that created it; 0 once it has attached it, or failed to.
     pub pid: u32,
-    /// How often sysrq-S was pressed since the load.
+    /// 1 if sysrq-S was pressed since the load, whichever scheduler it ended.
     pub sysrq: u64,
     /// The name of that process.
     #[serde(deserialize_with = "chars")]
@@ -43,7 +43,7 @@ fn chars<'de, D: Deserializer<'de>>(array: D) -> Result<String, D::Error> {
 pub struct Departure {
     /// Why it ended last.
     pub exit: Exit,
-    /// Which process has been loading another scheduler since ours was loaded.
+    /// Which process has been loading another scheduler since the load of ours.
     pub handover: Handover,
 }
 

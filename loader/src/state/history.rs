@@ -34,7 +34,7 @@ pub enum StayOutReason {
 /// The content of the map.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct History {
-    /// How often the kernel has ejected our scheduler within [`ERROR_AGE`].
+    /// How often the kernel has ejected our scheduler, each time within an hour of the last.
     pub errors: u64,
     /// When it last did, CLOCK_MONOTONIC, ns.
     last_error: u64,
