@@ -4,13 +4,14 @@
 //! stay as they are.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::cache::Cache;
+use crate::kernel::output;
 use crate::step;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -18,11 +19,9 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Kernel versions come and go; a week-old list usually still resolves.
 const LISTS_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A Debian mirror and the keys that sign it.
-#[derive(Debug, PartialEq)]
+/// A Debian mirror.
 pub struct Mirror {
-    pub uri: String,
-    pub keyring: String,
+    uri: String,
 }
 
 impl Mirror {
@@ -35,123 +34,41 @@ impl Mirror {
             .find_map(|l| l.strip_prefix("VERSION_CODENAME="))
             .map(|v| v.trim_matches('"'))
             .unwrap_or("sid");
-        let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-        if let Ok(dir) = fs::read_dir("/etc/apt/sources.list.d") {
-            files.extend(dir.flatten().map(|entry| entry.path()));
-        }
-        let mut sources = Vec::new();
-        for file in files {
-            let text = fs::read_to_string(&file).unwrap_or_default();
-            match file.extension().and_then(|e| e.to_str()) {
-                Some("sources") => sources.extend(parse_deb822(&text)),
-                Some("list") => sources.extend(parse_one_line(&text)),
-                _ => {}
-            }
-        }
-        find_main(&sources, codename)
-            .with_context(|| format!("no apt source under /etc/apt has Debian's {codename} main"))
+        let targets = output(Command::new("apt-get").args([
+            "indextargets",
+            "--format",
+            "$(RELEASE) $(COMPONENT) $(REPO_URI)",
+            "Created-By: Packages",
+        ]))?;
+        let uri = find_main(&targets, codename)
+            .with_context(|| format!("no apt source has Debian's {codename} main"))?;
+        Ok(Mirror {
+            uri: uri.trim_end_matches('/').into(),
+        })
     }
 
-    /// One line of a sources.list. A frozen mirror is good enough for tests:
-    /// signatures are checked, expiry dates are not.
+    /// One line of a sources.list, with Debian's own keys: it is about suites that the
+    /// machine has no source for. A frozen mirror is good enough for tests: signatures
+    /// are checked, expiry dates are not.
     pub fn line(&self, suite: &str) -> String {
         format!(
-            "deb [signed-by={} check-valid-until=no] {} {suite} main",
-            self.keyring, self.uri
+            "deb [signed-by={KEYRING} check-valid-until=no] {} {suite} main",
+            self.uri
         )
     }
 }
 
-#[derive(Debug, Default, PartialEq)]
-struct Source {
-    uri: String,
-    suites: Vec<String>,
-    components: Vec<String>,
-    signed_by: Option<String>,
-}
-
-fn find_main(sources: &[Source], codename: &str) -> Option<Mirror> {
-    let is_main = |s: &&Source| s.components.iter().any(|c| c == "main");
-    let has =
-        |s: &&Source, names: &[&str]| s.suites.iter().any(|suite| names.contains(&suite.as_str()));
-    let source = sources
-        .iter()
-        .filter(is_main)
-        .find(|s| has(s, &[codename]))
-        .or_else(|| {
-            let by_role = ["stable", "oldstable", "testing", "unstable", "sid"];
-            sources.iter().filter(is_main).find(|s| has(s, &by_role))
-        })?;
-    Some(Mirror {
-        uri: source.uri.clone(),
-        keyring: source.signed_by.clone().unwrap_or_else(|| KEYRING.into()),
-    })
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(String::from).collect()
-}
-
-/// Only a path can be passed on; an embedded key or a fingerprint cannot.
-fn keyring_path(signed_by: &str) -> Option<String> {
-    signed_by
-        .split([',', ' '])
-        .next()
-        .filter(|p| p.starts_with('/'))
-        .map(String::from)
-}
-
-fn parse_deb822(text: &str) -> Vec<Source> {
-    let no_comments: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
-    let stanzas = no_comments.split(|l| l.trim().is_empty());
-    stanzas.flat_map(parse_stanza).collect()
-}
-
-fn parse_stanza(lines: &[&str]) -> Option<Source> {
-    // A continuation line starts with a blank: unfold it first.
-    let text = lines.join("\n").replace("\n ", " ").replace("\n\t", " ");
-    let field = |name: &str| {
-        text.lines().find_map(|l| {
-            let (key, value) = l.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
+/// Of lines with a suite as the source has it, a component and the archive's URI: the URI
+/// for main.
+fn find_main<'a>(targets: &'a str, codename: &str) -> Option<&'a str> {
+    let main_of = |suites: &[&str]| {
+        let mut lines = targets.lines().map(|l| l.split(' ').collect::<Vec<_>>());
+        lines.find_map(|words| match words[..] {
+            [suite, "main", uri] if suites.contains(&suite) => Some(uri),
+            _ => None,
         })
     };
-    if field("Enabled").is_some_and(|v| v.eq_ignore_ascii_case("no"))
-        || !words(field("Types")?).contains(&"deb".into())
-    {
-        return None;
-    }
-    Some(Source {
-        uri: words(field("URIs")?).into_iter().next()?,
-        suites: words(field("Suites")?),
-        components: words(field("Components").unwrap_or("")),
-        signed_by: field("Signed-By").and_then(keyring_path),
-    })
-}
-
-fn parse_one_line(text: &str) -> Vec<Source> {
-    let line = |line: &str| {
-        let rest = line
-            .split('#')
-            .next()?
-            .trim()
-            .strip_prefix("deb ")?
-            .trim_start();
-        let (options, rest) = match rest.strip_prefix('[') {
-            Some(rest) => rest.split_once(']')?,
-            None => ("", rest),
-        };
-        let mut rest = words(rest).into_iter();
-        Some(Source {
-            uri: rest.next()?,
-            suites: vec![rest.next()?],
-            components: rest.collect(),
-            signed_by: options
-                .split_whitespace()
-                .find_map(|o| keyring_path(o.strip_prefix("signed-by=")?)),
-        })
-    };
-    text.lines().filter_map(line).collect()
+    main_of(&[codename]).or_else(|| main_of(&["stable", "oldstable", "testing", "unstable", "sid"]))
 }
 
 /// The packages of one suite.
@@ -267,58 +184,24 @@ impl Suite {
 mod tests {
     use super::*;
 
-    const DEB822: &str = "\
-# comment
-Types: deb deb-src
-# a comment within
-URIs: http://mirror.example/debian
-Suites: trixie
- trixie-updates
-Components: main
-Signed-By: /usr/share/keyrings/k.pgp
-
-Types: deb
-URIs: http://security.example/debian-security
-Suites: trixie-security
-Components: main
-Enabled: no
+    const TARGETS: &str = "\
+./  http://flat.example/
+trixie contrib http://contrib.example/debian/
+trixie-security main http://security.example/debian-security/
+stable main http://role.example/debian/
+trixie main http://mirror.example/debian/
 ";
 
     #[test]
-    fn deb822_sources() {
-        let sources = parse_deb822(DEB822);
-        assert_eq!(sources.len(), 1);
-        assert_eq!(sources[0].suites, ["trixie", "trixie-updates"]);
-        let main = find_main(&sources, "trixie").unwrap();
-        assert_eq!(main.uri, "http://mirror.example/debian");
-        assert_eq!(main.keyring, "/usr/share/keyrings/k.pgp");
-    }
-
-    #[test]
-    fn one_line_sources() {
-        let sources = parse_one_line(
-            "# deb http://no.example/ bookworm main\n\
-             deb-src http://no.example/ bookworm main\n\
-             deb http://contrib.example/debian bookworm contrib\n\
-             deb [arch=amd64 signed-by=/k.gpg] http://yes.example/debian bookworm main # end\n",
-        );
-        let main = find_main(&sources, "bookworm").unwrap();
+    fn mirror_of_the_main_suite() {
         assert_eq!(
-            main,
-            Mirror {
-                uri: "http://yes.example/debian".into(),
-                keyring: "/k.gpg".into()
-            }
+            find_main(TARGETS, "trixie"),
+            Some("http://mirror.example/debian/")
         );
-    }
-
-    #[test]
-    fn keys_without_a_path_mean_debians_keyring() {
-        let sources = parse_deb822(
-            "Types: deb\nURIs: http://a.example/\nSuites: stable\nComponents: main\n\
-             Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n abc\n",
+        assert_eq!(
+            find_main(TARGETS, "bookworm"),
+            Some("http://role.example/debian/")
         );
-        assert_eq!(find_main(&sources, "trixie").unwrap().keyring, KEYRING);
-        assert_eq!(find_main(&sources[..0], "trixie"), None);
+        assert_eq!(find_main("bookworm main http://a.example/", "trixie"), None);
     }
 }
