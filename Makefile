@@ -27,16 +27,16 @@ bench: bench-deps build
 soak: soak-deps build
 	$(BUILD)/vm soak --minutes $(MINUTES)
 
-lint:
+lint: deps lint-deps
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 	clang-format-19 --dry-run -Werror $$(git ls-files '*.bpf.[ch]')
-	shellcheck tests/install-deps tests/initcpio $$(grep -rl '^#!' initramfs)
+	shellcheck $$(git grep -lE '^#!/bin/(ba)?sh')
 
 deps:
 	tests/install-deps
 
-bench-deps soak-deps:
+bench-deps lint-deps soak-deps:
 	tests/install-deps $(@:-deps=)
 
 lib = $(DESTDIR)$(PREFIX)/lib
@@ -72,4 +72,4 @@ install:
 clean:
 	$(CARGO) clean
 
-.PHONY: all bench bench-deps build clean demo deps install lint soak soak-deps test
+.PHONY: all bench bench-deps build clean demo deps install lint lint-deps soak soak-deps test
