@@ -10,7 +10,7 @@ use scx_preload_tests::Report;
 
 use crate::debian::Image;
 use crate::lab::{self, Lab};
-use crate::suites::{Boot, DEBIAN, Vm, Which};
+use crate::suites::{Boot, DEBIAN, ICOUNT, Vm, Which};
 use crate::{drills, step};
 
 const fn boot(name: &'static str, vm: Vm) -> Boot {
@@ -19,6 +19,7 @@ const fn boot(name: &'static str, vm: Vm) -> Boot {
         vm,
         kernel: Which::Newest,
         shape: DEBIAN,
+        clock: ICOUNT,
         cmdline: "scx_test.demo",
         suites: &[],
     }

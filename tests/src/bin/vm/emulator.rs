@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! QEMU, always trixie's. Emulated CPUs race with code that the kernel patches,
-//! as it does when sched_ext is enabled, and the machine dies of "Oops: int3":
-//! half of the boots with bookworm's 7.2, one in some dozens with 10.0. Fewer
-//! hang while the kernel starts.
+//! QEMU, always trixie's. CPUs that are emulated side by side race with code that the
+//! kernel patches, as it does when sched_ext is enabled, and the machine dies of
+//! "Oops: int3": half of the boots with bookworm's 7.2, one in some dozens with 10.0.
+//! Fewer hang while the kernel starts. Neither happens under icount.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,24 +39,6 @@ impl Emulator {
         }
         qemu
     }
-}
-
-/// A boot that the emulator ended does not count and is tried again, but not
-/// without end.
-pub fn retry<T>(
-    console: &Path,
-    mut boot: impl FnMut() -> Result<T>,
-    good: impl Fn(&T) -> bool,
-) -> Result<T> {
-    const TRIES: usize = 3;
-    for _ in 1..TRIES {
-        let result = boot()?;
-        if good(&result) || !failed(console) {
-            return Ok(result);
-        }
-        println!("  this is QEMU's failure, see emulator.rs: once more");
-    }
-    boot()
 }
 
 /// No code of ours can run the kernel into a breakpoint of its own, nor, before

@@ -47,8 +47,17 @@ pub fn plan(filter: &str) -> Vec<Test> {
     TESTS.iter().filter(due).copied().collect()
 }
 
+/// Makes what the tests need.
+pub fn prepare(lab: &mut Lab) -> Result<()> {
+    let kernels = [Which::Newest, Which::Other];
+    lab.prepare_kernels(&kernels)?;
+    for which in kernels {
+        lab.kernel(which)?.btf()?;
+    }
+    lab.bpftool().map(drop)
+}
+
 pub fn run(lab: &Lab, tests: &[Test], tally: &mut Tally) {
-    println!("on this machine");
     for test in tests {
         let start = Instant::now();
         let error = (test.run)(lab).err().map(|e| format!("{e:#}"));

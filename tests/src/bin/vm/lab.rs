@@ -169,7 +169,7 @@ impl Lab {
                 initrd,
                 disk: None,
                 shape: boot.shape,
-                icount: false,
+                clock: boot.clock,
                 cmdline: cmdline.into(),
                 console,
             });
@@ -201,7 +201,7 @@ impl Lab {
                 _ => debian.disk(),
             }),
             shape: boot.shape,
-            icount: false,
+            clock: boot.clock,
             cmdline: format!(
                 "root=/dev/vda rw quiet udev.children_max=2 systemd.getty_auto=no {cmdline}"
             ),

@@ -10,10 +10,14 @@ use scx_preload_tests::Report;
 
 use crate::cpio::Archive;
 use crate::lab::{self, Lab};
+use crate::qemu::Clock;
 use crate::suites::{Boot, Which, tiny};
 use crate::{emulator, programs, step};
 
-const BOOT: Boot = tiny("soak", Which::Newest, &[]);
+const BOOT: Boot = Boot {
+    clock: Clock::Host,
+    ..tiny("soak", Which::Newest, &[])
+};
 
 pub fn run(refresh: bool, minutes: u32) -> Result<ExitCode> {
     let mut lab = Lab::new(refresh)?;

@@ -2,16 +2,18 @@
 //! The table of boots, and the run through it.
 
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::thread::{self, available_parallelism};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use scx_preload_tests::Report;
 use scx_preload_tests::bench;
 
 use crate::cpio::Archive;
 use crate::debian::Image;
 use crate::lab::Lab;
-use crate::qemu::Shape;
+use crate::qemu::{Clock, Shape};
 use crate::{drills, emulator, kit, programs, step, unit};
 
 /// Which of the kernels.
@@ -49,10 +51,16 @@ pub struct Boot {
     pub vm: Vm,
     pub kernel: Which,
     pub shape: Shape,
+    pub clock: Clock,
     pub cmdline: &'static str,
     /// As the guest knows them.
     pub suites: &'static [&'static str],
 }
+
+/// No load of the host changes what a test finds. A second is 125 million instructions
+/// of all CPUs together: enough for 8 busy ones, and little enough to watch them for
+/// seconds.
+pub const ICOUNT: Clock = Clock::Icount { shift: 3 };
 
 pub const fn tiny(name: &'static str, kernel: Which, suites: &'static [&'static str]) -> Boot {
     Boot {
@@ -61,6 +69,7 @@ pub const fn tiny(name: &'static str, kernel: Which, suites: &'static [&'static 
         kernel,
         // Two last-level caches, and SMT.
         shape: Shape::new("8,sockets=2,cores=2,threads=2"),
+        clock: ICOUNT,
         cmdline: "",
         suites,
     }
@@ -86,6 +95,7 @@ const fn debian(
         vm: Vm::Debian,
         kernel: Which::Newest,
         shape: DEBIAN,
+        clock: ICOUNT,
         cmdline,
         suites,
     }
@@ -101,6 +111,7 @@ const fn drill(
         vm: Vm::Drill(files),
         kernel: Which::Newest,
         shape: DEBIAN,
+        clock: ICOUNT,
         cmdline: "",
         suites,
     }
@@ -161,7 +172,17 @@ const FOUR_NODES: &[&str] = &[
 ];
 
 pub const BOOTS: &[Boot] = &[
-    // Not all in one: what ends a boot early is repeated as a whole.
+    // What looks for true races: CPUs side by side.
+    Boot {
+        clock: Clock::Host,
+        ..tiny("races", Which::Newest, &["handover", "hotplug", "races"])
+    },
+    // Then what takes longest, so that no core waits for it at the end.
+    Boot {
+        // A load takes 600 million instructions, and here are hundreds of them.
+        clock: Clock::Icount { shift: 1 },
+        ..tiny("newest_killed", Which::Newest, &["killed"])
+    },
     Boot {
         cmdline: "rd.scx_preload=0 lockdown=integrity",
         ..tiny(
@@ -173,13 +194,12 @@ pub const BOOTS: &[Boot] = &[
     tiny(
         "newest_bypass",
         Which::Newest,
-        &["bypass", "kernel_bypass", "handover", "coexist", "survive"],
+        &["bypass", "kernel_bypass", "coexist", "survive"],
     ),
-    tiny("newest_killed", Which::Newest, &["killed"]),
     tiny(
         "newest_sched",
         Which::Newest,
-        &["sched", "cgroup", "hotplug", "topology"],
+        &["sched", "cgroup", "topology"],
     ),
     tiny(
         "gallery",
@@ -221,8 +241,10 @@ pub const BOOTS: &[Boot] = &[
             Shape::new("8,maxcpus=12,sockets=3,cores=2,threads=2"),
         )
     },
-    // Emulated on two, so many CPUs never finish to measure what a loop takes.
+    // Taking turns, so many CPUs take minutes to boot. Emulated on two, they never finish
+    // to measure what a loop takes.
     Boot {
+        clock: Clock::Host,
         cmdline: "lpj=4000000",
         ..shaped("sixty_four", Shape::new("64,sockets=4,cores=8,threads=2"))
     },
@@ -314,9 +336,29 @@ pub fn plan(boots: &'static [Boot], filter: &str) -> Result<Vec<Planned>> {
 pub struct Tally {
     pub passed: usize,
     /// Names of what failed.
-    pub failed: Vec<String>,
-    /// Names of what passed only when it was run again.
-    pub again: Vec<String>,
+    pub failed: Vec<Failed>,
+    /// What passed only when it was run again, with how it had failed.
+    again: Vec<Failed>,
+}
+
+pub struct Failed {
+    pub name: String,
+    /// The last line of its error.
+    why: String,
+}
+
+impl Failed {
+    pub fn new(name: impl Into<String>, error: &str) -> Self {
+        let last = error.lines().rfind(|line| !line.trim().is_empty());
+        Failed {
+            name: name.into(),
+            why: last
+                .unwrap_or_default()
+                .trim()
+                .trim_start_matches(": ")
+                .into(),
+        }
+    }
 }
 
 impl Tally {
@@ -328,10 +370,10 @@ impl Tally {
 
     /// The last lines of the output, as the rest may be cut off.
     fn show(&self) {
-        for name in &self.again {
-            println!("  failed once: {name}");
+        for Failed { name, why } in &self.again {
+            println!("  failed once: {name}: {why}");
         }
-        for name in &self.failed {
+        for Failed { name, .. } in &self.failed {
             println!("  FAIL  {name}");
         }
         println!("{} passed, {} failed", self.passed, self.failed.len());
@@ -343,7 +385,7 @@ pub fn setup(refresh: bool) -> Result<()> {
 }
 
 pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
-    let mut tally = if unit { unit::run()? } else { Tally::default() };
+    let tally = if unit { unit::run()? } else { Tally::default() };
     let plan = plan(BOOTS, filter)?;
     let on_host = kit::plan(filter);
     ensure!(
@@ -352,11 +394,10 @@ pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
     );
     let mut lab = Lab::new(refresh)?;
     if !on_host.is_empty() {
-        lab.prepare_kernels(&[Which::Newest, Which::Other])?;
-        kit::run(&lab, &on_host, &mut tally);
+        kit::prepare(&mut lab)?;
     }
     lab.prepare(&plan.iter().map(|p| p.boot).collect::<Vec<_>>())?;
-    run_plan(&lab, &plan, filter, tally)
+    run_plan(&lab, &on_host, &plan, filter, tally)
 }
 
 /// The schedulers that the benchmark compares with; builds those that are due.
@@ -375,23 +416,47 @@ pub fn run_peers(refresh: bool, filter: &str) -> Result<ExitCode> {
     if plan.iter().any(|p| matches!(p.boot.vm, Vm::ScxLoader)) {
         lab.prepare_scx_loader()?;
     }
-    run_plan(&lab, &plan, filter, Tally::default())
+    run_plan(&lab, &[], &plan, filter, Tally::default())
 }
 
-fn run_plan(lab: &Lab, plan: &[Planned], filter: &str, mut tally: Tally) -> Result<ExitCode> {
-    for planned in plan {
-        let mut boot = try_boot(lab, planned, filter)?;
-        if let Some(again) = again(planned, &boot) {
-            println!("  what failed, once more in a fresh boot:");
-            boot.failed.clear();
-            let second = try_boot(lab, &again, &again.tests.join(","))?;
-            if second.failed.is_empty() {
-                boot.again = again.tests;
-            }
-            boot.add(second);
-        }
-        tally.add(boot);
+fn run_plan(
+    lab: &Lab,
+    on_host: &[kit::Test],
+    plan: &[Planned],
+    filter: &str,
+    mut tally: Tally,
+) -> Result<ExitCode> {
+    // What races wants all the host's cores to itself.
+    let (racing, counted): (Vec<_>, Vec<_>) = plan
+        .iter()
+        .partition(|planned| planned.boot.clock == Clock::Host);
+    for planned in racing {
+        tally.add(boot_twice(lab, planned, filter)?);
     }
+    let boots = counted.into_iter().map(Job::Boot);
+    let host = (!on_host.is_empty()).then_some(Job::Host(on_host));
+    let due = Mutex::new(boots.chain(host));
+    let next = || due.lock().ok()?.next();
+    let work = || -> Result<Tally> {
+        let mut tally = Tally::default();
+        while let Some(job) = next() {
+            match job {
+                Job::Boot(planned) => tally.add(run_boot(lab, planned, filter)?),
+                Job::Host(tests) => kit::run(lab, tests, &mut tally),
+            }
+        }
+        Ok(tally)
+    };
+    // A machine whose CPUs take turns is one thread.
+    let cores = available_parallelism().context("cannot count the CPUs")?;
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores.get()).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            let done = worker.join().map_err(|_| anyhow!("a worker panicked"))?;
+            tally.add(done?);
+        }
+        anyhow::Ok(())
+    })?;
     tally.show();
     Ok(if tally.failed.is_empty() {
         ExitCode::SUCCESS
@@ -400,27 +465,52 @@ fn run_plan(lab: &Lab, plan: &[Planned], filter: &str, mut tally: Tally) -> Resu
     })
 }
 
-fn try_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
-    emulator::retry(
-        &step::boot_log(planned.boot.name)?,
-        || run_boot(lab, planned, filter),
-        |tally| tally.failed.is_empty(),
-    )
+/// What can run beside others of its kind.
+enum Job<'a> {
+    Boot(&'a Planned),
+    Host(&'a [kit::Test]),
 }
 
-/// Where a task ran and for how long depends on the host's load, too. So what fails
-/// is run again, in a boot of its own, and named at the end: not what the kernel
-/// complains of, nor where so much failed that no chance is in it.
+/// Where CPUs race, the host has its part in what happens. What fails is run again, in a
+/// boot of its own, and named at the end.
+fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
+    let first = run_boot(lab, planned, filter)?;
+    let boot = planned.boot;
+    if emulator::failed(&step::boot_log(boot.name)?) && !first.failed.is_empty() {
+        println!(
+            "  {}: this is QEMU's failure, see emulator.rs: once more",
+            boot.name
+        );
+        let mut second = run_boot(lab, planned, filter)?;
+        if second.failed.is_empty() {
+            second.again = first.failed;
+        }
+        return Ok(second);
+    }
+    let Some(again) = again(planned, &first) else {
+        return Ok(first);
+    };
+    println!("  {}: what failed, once more in a fresh boot", boot.name);
+    let mut second = run_boot(lab, &again, &again.tests.join(","))?;
+    second.passed += first.passed;
+    if second.failed.is_empty() {
+        second.again = first.failed;
+    }
+    Ok(second)
+}
+
+/// Not what the kernel complains of, nor where so much failed that no chance is in it.
 fn again(planned: &Planned, first: &Tally) -> Option<Planned> {
     const MOST: usize = 3;
+    let names: Vec<_> = first.failed.iter().map(|f| f.name.clone()).collect();
     let due = |name: &String| planned.tests.contains(name) && !name.ends_with("/kernel_is_clean");
-    let failed = &first.failed;
-    (!failed.is_empty() && failed.len() <= MOST && failed.iter().all(due)).then(|| Planned {
+    (!names.is_empty() && names.len() <= MOST && names.iter().all(due)).then_some(Planned {
         boot: planned.boot,
-        tests: failed.clone(),
+        tests: names,
     })
 }
 
+/// Each line that it prints has the boot's name in it: others run beside it.
 fn run_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     let mut tally = Tally::default();
     let boot = planned.boot;
@@ -430,10 +520,12 @@ fn run_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
         boot.suites.join(","),
         boot.cmdline
     );
+    let log = step::boot_log(boot.name)?;
     println!(
-        "boot {}: Linux {}",
+        "boot {}: Linux {}, console: {}",
         boot.name,
-        lab.kernel(boot.kernel)?.release
+        lab.kernel(boot.kernel)?.release,
+        log.display()
     );
     let start = Instant::now();
     let mut due = planned.tests.clone();
@@ -445,38 +537,43 @@ fn run_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
             due.retain(|d| *d != name);
             show(name, ms, error.as_deref(), &mut tally);
         }
-        Report::Text { line } => println!("  {line}"),
+        Report::Text { line } => println!("  {}: {line}", boot.name),
         Report::Sample { .. } | Report::Done => {}
     };
     let ended = lab
         .machine(boot, &cmdline)
         .and_then(|mut machine| machine.boot(on_report));
     if let Err(e) = &ended {
-        tally.failed.push(format!("boot {}", boot.name));
-        println!("  FAIL  boot {}: {e:#}", boot.name);
+        let mut error = format!("{e:#}");
         if let Some(name) = running {
-            println!("        while {name} was running");
+            error += &format!("\nwhile {name} was running");
         }
+        fail(format!("boot {}", boot.name), &error, &mut tally);
     }
     for name in due {
-        println!("  FAIL  {name}: no result");
-        tally.failed.push(name);
+        fail(name, "no result", &mut tally);
     }
-    let log = step::boot_log(boot.name)?;
     println!(
-        "  {:.0} s, console: {}",
-        start.elapsed().as_secs_f32(),
-        log.display()
+        "boot {}: ended after {:.0} s",
+        boot.name,
+        start.elapsed().as_secs_f32()
     );
     Ok(tally)
 }
 
 pub fn show(name: String, ms: u64, error: Option<&str>, tally: &mut Tally) {
-    let Some(error) = error else {
-        tally.passed += 1;
-        return println!("  ok    {name} ({ms} ms)");
-    };
-    println!("  FAIL  {name} ({ms} ms)");
-    tally.failed.push(name);
-    error.lines().for_each(|line| println!("        {line}"));
+    match error {
+        None => {
+            tally.passed += 1;
+            println!("  ok    {name} ({ms} ms)");
+        }
+        Some(error) => fail(name, error, tally),
+    }
+}
+
+/// In one piece: other boots print, too.
+fn fail(name: String, error: &str, tally: &mut Tally) {
+    let lines = error.lines().map(|line| format!("\n        {line}"));
+    println!("  FAIL  {name}{}", lines.collect::<String>());
+    tally.failed.push(Failed::new(name, error));
 }

@@ -18,7 +18,7 @@ use crate::preload::{
     unload_any,
 };
 use crate::sys::{
-    SCX_PRELOAD, enable_seq, end_with_sysrq, run, run_ok, scx_ops, scx_state, wait_for,
+    SCX_PRELOAD, enable_seq, end_with_sysrq, poll, run, run_ok, scx_ops, scx_state, wait_for,
 };
 use crate::tests;
 
@@ -28,6 +28,7 @@ pub const HANDOVER: &[Test] = tests![
     comes_back_after_the_other,
     comes_back_with_its_maps,
     another_that_starts_meanwhile_gets_its_turn,
+    two_loads_at_once,
     sysrq_means_out_until_load,
     sysrq_on_another_means_out,
     error_brings_the_defaults_once,
@@ -46,7 +47,6 @@ pub const TESTS: &[Test] = tests![
     run_is_held_against_udev,
     run_passes_signals_on,
     unload_while_another_runs,
-    two_loads_at_once,
     pins_removed_by_hand,
 ];
 
@@ -84,7 +84,12 @@ fn comes_back_after_the_other() -> Result<()> {
         load(&[])?;
         let other = Other::fixture()?;
         kill(Pid::from_raw(other.pid() as i32), signal)?;
-        // While the kernel is still disabling, too.
+        // There is no event before it has begun to end. While the kernel is still
+        // disabling, too.
+        poll(LIMIT, Duration::from_millis(1), || {
+            ensure!(scx_state()? != "enabled");
+            Ok(())
+        })?;
         udev_resumes()?;
     }
     load(&[])?;

@@ -55,6 +55,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("kernel_bypass", kernel_bypass::TESTS),
     ("killed", killed::TESTS),
     ("survive", survive::TESTS),
+    ("races", survive::RACES),
     ("lockdown", survive::LOCKDOWN),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),

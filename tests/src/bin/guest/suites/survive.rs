@@ -23,8 +23,10 @@ use crate::storm::{self, Counter};
 use crate::sys::{BPFFS, SCX_PRELOAD, memory, nothing_left, read, run_ok, set_online, wait_for};
 use crate::tests;
 
+/// For CPUs that run side by side.
+pub const RACES: &[Test] = tests![storms_while_cpus_come_and_go];
+
 pub const TESTS: &[Test] = tests![
-    storms_while_cpus_come_and_go,
     loads_when_memory_is_short,
     loads_all_or_nothing_in_little_memory,
     sleeps_and_wakes,

@@ -25,7 +25,8 @@ use scx_preload_tests::bench::{
 
 use crate::cpio::Archive;
 use crate::lab::{self, Lab};
-use crate::{emulator, programs, qemu, step};
+use crate::qemu::Clock;
+use crate::{programs, qemu, step};
 
 pub use diff::diff;
 use machines::Machine;
@@ -299,14 +300,6 @@ impl<'a> Plan<'a> {
             boot.shape.smp,
             console.display()
         );
-        emulator::retry(
-            &console,
-            || self.try_boot(lab, which, &console),
-            |boot| boot.failures.is_empty(),
-        )
-    }
-
-    fn try_boot(&self, lab: &Lab, which: Machine, console: &Path) -> Result<results::Boot> {
         let mut machine = lab.machine(which.boot(), &self.cmdline())?;
         let add_objects = |archive: &mut Archive| {
             self.objects.iter().try_for_each(|(file, from)| {
@@ -316,8 +309,11 @@ impl<'a> Plan<'a> {
         let initrd = console.with_extension("initrd");
         lab::add(&machine.initrd, add_objects, &initrd)?;
         machine.initrd = initrd;
-        machine.icount = self.options.mode == Mode::Icount;
-        Ok(self.follow(machine, which, console))
+        machine.clock = match self.options.mode {
+            Mode::Icount => Clock::Icount { shift: 0 },
+            Mode::Multi => Clock::Host,
+        };
+        Ok(self.follow(machine, which, &console))
     }
 
     fn follow(&self, mut machine: qemu::Machine, which: Machine, console: &Path) -> results::Boot {
