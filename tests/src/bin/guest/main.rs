@@ -31,7 +31,8 @@ mod storm;
 mod suites;
 mod sys;
 
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -43,6 +44,12 @@ use crate::port::Port;
 use crate::sys::word;
 
 fn main() -> ExitCode {
+    // A child that has been forked must not unwind into its parent's part of the stack.
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        print(info);
+        process::abort();
+    }));
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let pid1 = std::process::id() == 1;

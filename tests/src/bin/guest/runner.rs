@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Runs one test: in a process and session of its own, so that a panic (which
-//! aborts, in a release build), a hang, a changed affinity or children left
-//! behind end with the test.
+//! Runs one test in a process and session of its own, so that a panic, a hang, a changed
+//! affinity or children left behind end with the test.
 
 use std::fs::{self, File};
 use std::io;
@@ -19,7 +18,8 @@ use scx_preload_tests::Report;
 use crate::port::Port;
 use crate::suites::{self, Test};
 
-/// Generous, as the host may be slow and the CPUs are emulated.
+/// In the machine's own time. Generous, as the CPUs are emulated, in some boots on a busy
+/// host.
 const LIMIT_S: u32 = 150;
 
 /// More than this of a test's output says nothing new.

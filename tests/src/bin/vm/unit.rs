@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The workspace's own tests, counted from cargo's summary lines.
+//! The workspace's unit tests, counted from cargo's summary lines.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::suites::Tally;
+use crate::suites::{Failed, Tally};
 
 pub fn run() -> Result<Tally> {
     println!("cargo test");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut child = Command::new(cargo)
-        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(["test", "--release", "--workspace", "--no-fail-fast"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -29,10 +29,10 @@ pub fn run() -> Result<Tally> {
     }
     let status = child.wait().context("cannot wait for cargo")?;
     if !status.success() {
-        // Each by its number, as the names are above.
+        // Numbered, as cargo has printed the names.
         failed = failed.max(1);
         tally.failed = (1..=failed)
-            .map(|n| format!("cargo test {n} of {failed}"))
+            .map(|n| Failed::new(format!("cargo test {n} of {failed}"), ""))
             .collect();
     }
     Ok(tally)
