@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Debian's kernels: resolved from the metapackage, as package names include the version, and
-//! reduced to what a VM needs.
+//! Debian's kernels: resolved through the metapackage, because package names contain the
+//! version, and reduced to the files that a VM requires.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel of the first of these suites whose kernel has, or lacks, sched_ext.
+    /// The kernel of the first suite that has a suitable one, with or without sched_ext.
     pub fn get(
         cache: &Cache,
         mirror: &Mirror,
@@ -80,22 +80,22 @@ impl Kernel {
         self.dir.join("vmlinuz")
     }
 
-    /// Its BTF, the content of /sys/kernel/btf/vmlinux.
+    /// Its BTF, identical to /sys/kernel/btf/vmlinux.
     pub fn btf(&self) -> Result<PathBuf> {
         let path = self.dir.join("btf");
         if !path.exists() {
-            let half = self.dir.join(format!(".half-{}", std::process::id()));
-            step::done(&format!("BTF of Linux {}", self.release), || {
-                extract_btf(&self.image(), &half)
+            let desk = tempfile::tempdir_in(&self.dir).context("no temporary directory")?;
+            let btf = step::done(&format!("BTF of Linux {}", self.release), || {
+                extract_btf(&self.image(), desk.path())
             })?;
-            fs::rename(&half, &path).context("cannot rename the BTF")?;
+            fs::rename(&btf, &path).context("cannot rename the BTF")?;
         }
         Ok(path)
     }
 }
 
-/// Release and packages of the suite's kernel, the image first: up to 6.x it is the only one,
-/// from 7.x it depends on base, binary and modules.
+/// Release and packages of the suite's kernel, the image first. A 6.x image is one
+/// package; a 7.x image depends on base, binary and modules.
 fn resolve(suite: &Suite) -> Result<(String, Vec<Package>)> {
     let meta = suite.package("linux-image-amd64")?;
     let image = meta.depends.iter().find(|d| d.starts_with("linux-image-"));
@@ -125,7 +125,7 @@ fn unpack(dir: &Path, release: &str) -> Result<()> {
             fs::remove_file(&deb)?;
         }
     }
-    // 7.x has usr/lib, 6.x lib; kmod looks in one or the other.
+    // 7.x has usr/lib, 6.x lib; kmod looks in either.
     let (lib, usr_lib) = (full.join("lib"), full.join("usr/lib"));
     if lib.exists() {
         fs::create_dir_all(&usr_lib)?;
@@ -176,15 +176,15 @@ fn unpack(dir: &Path, release: &str) -> Result<()> {
             fs::copy(from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
         }
     }
-    // dracut's check() looks for the config there.
+    // Read by dracut's check().
     fs::copy(dir.join("config"), few.join("config"))?;
     output(Command::new("depmod").arg("-b").arg(dir).arg(release))?;
     fs::remove_dir_all(&full).context("cannot remove the unpacked packages")
 }
 
-/// Extracts the BTF of the compressed vmlinux in a bzImage, which the boot protocol's header
-/// locates.
-fn extract_btf(image: &Path, to: &Path) -> Result<()> {
+/// Extracts the BTF of the compressed vmlinux in a bzImage, which is located with the
+/// fields of the boot protocol.
+fn extract_btf(image: &Path, desk: &Path) -> Result<PathBuf> {
     let image = fs::read(image).context("cannot read the kernel")?;
     let word = |at: usize| -> Option<usize> {
         let bytes = image.get(at..at + 4)?.try_into().ok()?;
@@ -200,27 +200,18 @@ fn extract_btf(image: &Path, to: &Path) -> Result<()> {
         payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]),
         "the kernel is not compressed with zstd"
     );
-    let (packed, elf) = (to.with_extension("zst"), to.with_extension("elf"));
-    // The last 4 bytes are the size, on which zstd would fail after decompression.
+    let [packed, elf, btf] = ["vmlinux.zst", "vmlinux", "btf"].map(|name| desk.join(name));
+    // Without the 4 bytes of the size at the end, which zstd rejects.
     fs::write(&packed, &payload[..payload.len() - 4])?;
-    let unpacked = output(
-        Command::new("zstd")
-            .arg("-dqf")
-            .arg(&packed)
-            .arg("-o")
-            .arg(&elf),
-    )
-    .and_then(|_| {
-        let mut objcopy = Command::new("llvm-objcopy-19");
-        objcopy.arg(format!("--dump-section=.BTF={}", to.display()));
-        output(objcopy.arg(&elf).arg("/dev/null"))
-    });
-    fs::remove_file(packed)?;
-    fs::remove_file(elf)?;
-    unpacked.map(drop)
+    let mut zstd = Command::new("zstd");
+    output(zstd.arg("-dq").arg(&packed).arg("-o").arg(&elf))?;
+    let mut objcopy = Command::new("llvm-objcopy-19");
+    objcopy.arg(format!("--dump-section=.BTF={}", btf.display()));
+    output(objcopy.arg(&elf).arg("/dev/null"))?;
+    Ok(btf)
 }
 
-/// The standard output of a command; an error if it fails.
+/// Standard output of a command that must succeed.
 pub fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().display().to_string();
     let out = command
