@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What an author does, on the host, with the types of the kernels that we boot.
+//! The steps of an override author, on the host, with the types of the kernels we boot.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -85,7 +85,7 @@ fn desk(name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// A shell in `dir` that finds `scx_preload`, and before it what is in `bin`.
+/// A shell in `dir` with `bin`, then the build directory, at the front of PATH.
 fn shell(dir: &Path, bin: &Path, script: &str) -> Result<Command> {
     let path = [bin, &programs::dir()?]
         .map(|dir| dir.display().to_string())
@@ -98,7 +98,7 @@ fn shell(dir: &Path, bin: &Path, script: &str) -> Result<Command> {
     Ok(sh)
 }
 
-/// An override of each hook and one to read, with the types of the kernels that VMs run.
+/// A generated override of every hook and a hand-written one, built for both kernels.
 fn builds_for_both_kernels(lab: &Lab) -> Result<()> {
     let desk = desk("both")?;
     let stay = Path::new(WORKSPACE).join("overrides/stay_on_core.bpf.c");
@@ -121,14 +121,14 @@ fn builds_for_both_kernels(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// The hooks that a table has as overridden.
+/// The hooks marked as overridden in a table.
 fn overridden(table: &str) -> Vec<&str> {
     let lines = table.lines().filter(|line| line.contains(" override "));
     lines.filter_map(|line| line.split(' ').next()).collect()
 }
 
-/// docs/by-hand.md; what it takes from the system, and the system has only once we are
-/// installed there, is put in its place.
+/// docs/by-hand.md. Files that only an installed system has are replaced by those of the
+/// build.
 fn by_hand_gives_the_same(lab: &Lab) -> Result<()> {
     let desk = desk("by_hand")?;
     let btf = lab.kernel(Which::Newest)?.btf()?;
@@ -174,7 +174,7 @@ fn by_hand_gives_the_same(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A directory with bpftool and libbpf's headers below usr, as docs/by-hand.md wants them.
+/// A directory with bpftool and libbpf's headers below usr, for docs/by-hand.md.
 pub fn bpftool(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     let lines = ["trixie", "trixie-backports"].map(|suite| mirror.line(suite));
     let name = format!("bpftool/{}", Key::default().with(&lines).name());
@@ -194,9 +194,9 @@ pub fn bpftool(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The tutorial's author, who builds for `kernel`: a directory with all that he has then.
-fn author(kernel: &Kernel) -> Result<PathBuf> {
-    let desk = desk("tutorial")?;
+/// Follows the tutorial's author, building for `kernel`; returns the resulting directory.
+fn author(kernel: &Kernel, name: &str) -> Result<PathBuf> {
+    let desk = desk(name)?;
     let btf = format!("scx_preload build --btf {}", kernel.btf()?.display());
     for block in blocks(TUTORIAL) {
         match (block.language, block.tag) {
@@ -211,9 +211,9 @@ fn author(kernel: &Kernel) -> Result<PathBuf> {
     Ok(desk)
 }
 
-/// The tutorial from its beginning to the virtual machine that it ends with.
+/// The whole tutorial, up to the virtual machine at its end.
 fn tutorial_in_the_demo(lab: &Lab) -> Result<()> {
-    let desk = author(lab.kernel(Which::Newest)?)?;
+    let desk = author(lab.kernel(Which::Newest)?, "tutorial")?;
     symlink(programs::target_dir()?, desk.join("target"))?;
     let said = output(&mut shell(&desk, &desk, &script(TUTORIAL, "demo"))?)?;
     let hook = said
@@ -226,9 +226,9 @@ fn tutorial_in_the_demo(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// For the tutorial's machine: the object that the author brings, in root's home.
+/// For the tutorial's machine: puts the author's object into root's home.
 pub fn add(kernel: &Kernel, archive: &mut Archive) -> Result<()> {
-    let object = author(kernel)?.join("scheduler.bpf.o");
+    let object = author(kernel, "tutorial_boot")?.join("scheduler.bpf.o");
     archive.copy("tutorial/scheduler.bpf.o", 0o644, &object)?;
     let units = "etc/systemd/system";
     archive.file(
@@ -243,7 +243,7 @@ pub fn add(kernel: &Kernel, archive: &mut Archive) -> Result<()> {
     Ok(())
 }
 
-/// The root is a disk image that all Debian boots share, so it comes from the initramfs.
+/// All Debian boots share one disk image, so the object comes in the initramfs.
 const BRING: &str = "\
 [Unit]
 DefaultDependencies=no
