@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Packages of any Debian suite from the mirror that this machine uses, through
-//! a private apt configuration a suite: the machine's own lists and sources
-//! stay as they are.
+//! Packages of any Debian suite from the system's mirror, through a private apt
+//! configuration for each suite: the system's lists and sources stay untouched.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,7 +15,7 @@ use crate::step;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Kernel versions come and go; a week-old list usually still resolves.
+/// Kernel versions disappear from mirrors; a week-old list usually still resolves.
 const LISTS_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A Debian mirror.
@@ -25,7 +24,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// The mirror of the machine's own main suite.
+    /// The mirror of the system's main suite.
     pub fn of_this_machine() -> Result<Self> {
         let os_release =
             fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
@@ -47,9 +46,9 @@ impl Mirror {
         })
     }
 
-    /// One line of a sources.list, with Debian's own keys: it is about suites that the
-    /// machine has no source for. A frozen mirror is good enough for tests: signatures
-    /// are checked, expiry dates are not.
+    /// A line for sources.list, with Debian's keyring, because most suites have no source
+    /// on this system. A frozen mirror is good enough for tests: signatures are checked,
+    /// expiry dates are not.
     pub fn line(&self, suite: &str) -> String {
         format!(
             "deb [signed-by={KEYRING} check-valid-until=no] {} {suite} main",
@@ -58,8 +57,8 @@ impl Mirror {
     }
 }
 
-/// Of lines with a suite as the source has it, a component and the archive's URI: the URI
-/// for main.
+/// The URI of main, from lines with a suite as the source names it, a component and the
+/// archive's URI.
 fn find_main<'a>(targets: &'a str, codename: &str) -> Option<&'a str> {
     let main_of = |suites: &[&str]| {
         let mut lines = targets.lines().map(|l| l.split(' ').collect::<Vec<_>>());
@@ -77,7 +76,7 @@ pub struct Suite {
     options: Vec<String>,
 }
 
-/// What the lists say about a package.
+/// A package as listed.
 pub struct Package {
     pub name: String,
     pub version: String,

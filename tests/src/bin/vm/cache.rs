@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The place outside the tree for downloads and images.
+//! The cache of downloads and images, outside the tree.
 //!
-//! Everything in it is named after what it was made from and appears by
-//! rename(2), so what is there is complete.
+//! An entry is named after its inputs and appears by rename(2), so it is always complete.
+//! Most are directories, which tempfile cannot persist.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -32,7 +32,7 @@ impl Cache {
         Ok(Cache { dir })
     }
 
-    /// Keeps other runs from changing the cache until the lock is dropped.
+    /// Locks other runs out until dropped.
     pub fn lock(&self) -> Result<Flock<File>> {
         let path = self.dir.join("lock");
         let file =
@@ -50,11 +50,11 @@ impl Cache {
         }
     }
 
-    /// The directory or file `name`, made by `make` if it is not there yet.
+    /// The directory or file `name`, created by `make` if missing.
     pub fn get(&self, name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let path = self.dir.join(name);
         if path.exists() {
-            // For prune(): still in use.
+            // Marks it as recently used for prune().
             let _ = File::open(&path).and_then(|f| f.set_modified(SystemTime::now()));
             return Ok(path);
         }
@@ -103,7 +103,7 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Names a thing after everything that it is made from.
+/// Hash of all inputs of a cache entry.
 #[derive(Default)]
 pub struct Key(DefaultHasher);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Boots to look at: the defaults, an override of one hook beside a broken one, or
-//! somebody's object.
+//! Boots for demonstration: the defaults, one override beside a broken one, or the
+//! user's own object.
 
 use std::path::Path;
 use std::time::Instant;
@@ -35,7 +35,7 @@ const BOOTS: &[(&str, Boot)] = &[
 
 const OWN: &[(&str, Boot)] = &[("your object", boot("demo_object", Vm::Debian))];
 
-/// Boots what there is to show, or only `object` as the administrator's.
+/// Boots all demonstrations, or only `object` as the administrator's.
 pub fn run(refresh: bool, object: Option<&Path>) -> Result<()> {
     let boots = object.map_or(BOOTS, |_| OWN);
     let start = Instant::now();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Faults of the boot drills, as files added to the dracut image.
+//! The fault of each drill, as files added to the dracut image.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ pub fn rejected_object(archive: &mut Archive) -> Result<()> {
     object(archive, &programs::linked("reject")?)
 }
 
-/// Adds this file as the administrator's object.
+/// Installs a file as the administrator's object.
 pub fn object(archive: &mut Archive, file: &Path) -> Result<()> {
     archive.copy(OBJECT, 0o644, file)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! QEMU, always trixie's. CPUs that are emulated side by side race with code that the
-//! kernel patches, as it does when sched_ext is enabled, and the machine dies of
+//! QEMU, always trixie's. With one thread per CPU, it races with the kernel's code
+//! patching (static keys, when sched_ext is enabled), and the machine dies with
 //! "Oops: int3": half of the boots with bookworm's 7.2, one in some dozens with 10.0.
 //! Fewer hang while the kernel starts. Neither happens under icount.
 
@@ -14,7 +14,7 @@ use crate::apt::Mirror;
 use crate::cache::{Cache, Key};
 use crate::step;
 
-/// A directory with QEMU and all libraries that it needs.
+/// A directory with QEMU and its libraries.
 pub struct Emulator {
     dir: PathBuf,
 }
@@ -27,7 +27,7 @@ impl Emulator {
         Ok(Emulator { dir })
     }
 
-    /// Runs through the dynamic linker that it was built for: no chroot needed.
+    /// Run through its own dynamic linker, without a chroot.
     pub fn command(&self) -> Command {
         let usr = self.dir.join("usr");
         let mut qemu = Command::new(usr.join("lib64/ld-linux-x86-64.so.2"));
@@ -41,11 +41,11 @@ impl Emulator {
     }
 }
 
-/// No code of ours can run the kernel into a breakpoint of its own, nor, before
-/// it runs, keep the kernel from coming to it.
+/// Our code cannot make the kernel hit its own breakpoint, nor stop a boot before /init
+/// runs.
 pub fn failed(console: &Path) -> bool {
-    // Without a log QEMU did not start, which it has said; a quiet kernel's has
-    // neither line.
+    // No log: QEMU did not start and has printed why. A quiet kernel prints neither
+    // line.
     let log = fs::read(console).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     let hung = log.contains("Linux version") && !log.contains("Run /init");

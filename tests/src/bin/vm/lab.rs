@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! All that boots need, made when it is missing.
+//! Everything that boots require, created on demand.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,11 +48,11 @@ impl Lab {
         })
     }
 
-    /// Makes what these boots need.
+    /// Prepares these boots.
     pub fn prepare(&mut self, boots: &[&Boot]) -> Result<()> {
         ensure!(
             Uid::effective().is_root(),
-            "making a Debian root takes root's rights"
+            "building a Debian root requires root; run as root"
         );
         let _lock = self.cache.lock()?;
         self.emulator = Some(Emulator::get(&self.cache, &self.mirror)?);
@@ -64,7 +64,7 @@ impl Lab {
             self.prepare_tiny()?;
         }
         if !boots.iter().all(is_tiny) {
-            // One root and one key for all selections of boots.
+            // The root has both kernels, so that its cache key does not depend on the filter.
             self.prepare_kernel(Which::Newest)?;
             self.prepare_kernel(Which::Stable)?;
             let kernels = [self.kernel(Which::Newest)?, self.kernel(Which::Stable)?];
@@ -73,7 +73,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Makes what tests on the host need: these kernels, and nothing that boots them.
+    /// Prepares kernels for tests on the host, without anything to boot them.
     pub fn prepare_kernels(&mut self, kernels: &[Which]) -> Result<()> {
         let _lock = self.cache.lock()?;
         kernels
@@ -87,14 +87,14 @@ impl Lab {
         kit::bpftool(&self.cache, &self.mirror)
     }
 
-    /// Makes what a boot of `Vm::Peers` needs besides; the peers that there are.
+    /// Prepares the additional files of `Vm::Peers`; returns the available peers.
     pub fn prepare_peers(&mut self, names: &[&str]) -> Result<&[Peer]> {
         let _lock = self.cache.lock()?;
         self.peers = peers::get(&self.cache, &self.mirror, names)?;
         Ok(&self.peers)
     }
 
-    /// Makes what a boot of `Vm::ScxLoader` needs besides.
+    /// Prepares the additional disk of `Vm::ScxLoader`.
     pub fn prepare_scx_loader(&mut self) -> Result<()> {
         let _lock = self.cache.lock()?;
         let kernel = self.kernel(Which::Newest)?;
@@ -112,7 +112,7 @@ impl Lab {
             Which::Stable => (&["trixie"], false),
         };
         let kernel = Kernel::get(&self.cache, &self.mirror, suites, sched_ext, self.refresh)?;
-        // Three are in use; one of each may be from before an update.
+        // Three are in use; keep the previous version of each.
         self.cache.prune("kernels", 6)?;
         self.kernels.push((which, kernel));
         Ok(())
@@ -210,7 +210,7 @@ impl Lab {
     }
 }
 
-/// An initramfs with more files: what comes later wins.
+/// Appends files to an initramfs; later entries override earlier ones.
 pub fn add(initrd: &Path, files: impl FnOnce(&mut Archive) -> Result<()>, to: &Path) -> Result<()> {
     let mut data = fs::read(initrd).with_context(|| format!("cannot read {}", initrd.display()))?;
     data.resize(data.len().next_multiple_of(4), 0);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Locates the programs and BPF objects of this build.
+//! Paths of this build's programs and objects.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::step;
 
-/// The directory of the build profile, where the other programs of the workspace are.
+/// The directory of the build profile, which has the other programs of this build.
 pub fn dir() -> Result<PathBuf> {
     let exe = std::env::current_exe().context("cannot find this program")?;
     Ok(exe
@@ -57,7 +57,7 @@ pub fn object(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("tests/build.rs built no {file}"))
 }
 
-/// The same linked with the defaults by `scx_preload link`.
+/// The same, linked with the defaults like an author's override.
 pub fn linked(name: &str) -> Result<PathBuf> {
     let to = target_dir()?.join(format!("{name}.linked.bpf.o"));
     let mut link = Command::new(find("scx_preload")?);
@@ -66,7 +66,7 @@ pub fn linked(name: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// The shared libraries that programs need, including the dynamic linker.
+/// The shared libraries of programs, including the dynamic linker.
 pub fn libraries(programs: &[&Path]) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     for program in programs {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Boots a VM and follows its report.
+//! Boots a VM and reads its report.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -19,23 +19,23 @@ use scx_preload_tests::Report;
 /// takes on a busy host: a guest that is alive ends a test after its own limit.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// After the report's end nothing is left but to power off.
+/// Limit for powering off after the end of the report.
 const POWER_OFF: Duration = Duration::from_secs(30);
 
-/// Fixed addresses, and nothing that depends on the host's CPU; the report has
-/// a serial port of its own, which Debian's kernels have built in. A busy host
-/// makes the kernel mistrust its clock and take the emulated HPET, with which
-/// everything takes some times as long.
+/// Fixed addresses, and nothing that depends on the host's CPU. The report uses a second
+/// serial port, whose driver is built into Debian's kernels. Without `tsc=reliable`, a
+/// busy host makes the kernel fall back to the emulated HPET, which slows everything
+/// down several times.
 const CMDLINE: &str = "console=ttyS0 8250.nr_uarts=2 nokaslr mitigations=off tsc=reliable panic=-1";
 
-/// CPUs, memory and how they hang together, in QEMU's terms.
+/// CPUs, memory and topology, as QEMU arguments.
 #[derive(Clone, Copy)]
 pub struct Shape {
-    /// `-smp`; a socket has one last-level cache.
+    /// `-smp`; each socket has one last-level cache.
     pub smp: &'static str,
     /// `-m`
     pub memory: &'static str,
-    /// Further arguments, such as those for NUMA.
+    /// Further arguments, for example for NUMA.
     pub args: &'static [&'static str],
 }
 
@@ -82,12 +82,12 @@ pub struct Machine {
     pub shape: Shape,
     pub clock: Clock,
     pub cmdline: String,
-    /// Log of the console.
+    /// Console log.
     pub console: PathBuf,
 }
 
 impl Machine {
-    /// Boots and hands over each report; fails if the report has no end.
+    /// Boots and passes on each report; fails if the report does not end with `Done`.
     pub fn boot(&mut self, mut on_report: impl FnMut(Report)) -> Result<()> {
         let mut qemu = Qemu(self.spawn()?);
         let reports = follow(qemu.0.stdout.take().context("QEMU has no stdout")?);
@@ -106,7 +106,7 @@ impl Machine {
                 }
             }
         }
-        // The channel closes with QEMU's end; if it does not, Drop kills it.
+        // The channel closes when QEMU exits; otherwise Drop kills it.
         let _ = reports.recv_timeout(POWER_OFF);
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Machine {
             .stderr(errors);
         // SAFETY: prctl(2) is async-signal-safe and touches no memory of ours.
         unsafe {
-            // However we end, no QEMU stays behind.
+            // QEMU must not outlive us.
             qemu.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
         }
         qemu.spawn().context("cannot start QEMU")
@@ -162,7 +162,7 @@ struct Qemu(Child);
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // Both fail only if it is gone already.
+        // Both fail only if it has exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! One boot that goes on for as long as one likes.
+//! One boot of a given duration.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ pub fn run(refresh: bool, minutes: u32) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Debian's, with the libraries that the guest has not.
+/// Debian's, with the libraries that the guest lacks.
 fn add_stress_ng(archive: &mut Archive) -> Result<()> {
     const PROGRAM: &str = "usr/bin/stress-ng";
     let program = Path::new("/").join(PROGRAM);

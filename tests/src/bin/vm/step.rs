@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Steps of the preparation: prints the name and the time of each; an error names the step and
-//! quotes its output.
+//! A preparation step: prints its name and duration; a failure names the step and shows
+//! the end of its output.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::programs;
 
-/// Number of lines of a failed command's log to print.
+/// Lines of a failed step's log to print.
 const TAIL: usize = 15;
 
 /// Runs a command as a step, with its output in a log.
@@ -42,7 +42,7 @@ pub fn run(what: &str, command: &mut Command) -> Result<()> {
     })
 }
 
-/// Runs `work` and prints its name and time.
+/// Runs `work`, printing its name and duration.
 pub fn done<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     print!("{what} ... ");
     let _ = std::io::stdout().flush();
@@ -56,12 +56,12 @@ pub fn done<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     named(what, || result)
 }
 
-/// Like [`done`], for work with output of its own.
+/// Runs `work`, which prints its own progress.
 pub fn named<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     work().with_context(|| format!("step \"{what}\" failed"))
 }
 
-/// Where a boot's console is logged.
+/// Path of a boot's console log.
 pub fn boot_log(boot: &str) -> Result<PathBuf> {
     log_path(&format!("boot {boot}"))
 }

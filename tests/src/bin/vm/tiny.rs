@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The small initramfs: the guest as /init, the loader, another scheduler, the BPF objects,
-//! and the libraries that they need. No modules, no shell.
+//! The small initramfs: the guest as /init, the loader, another scheduler, the BPF
+//! objects and the required libraries. No modules, no shell.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::cpio::Archive;
 use crate::programs;
 
-/// Path in the initramfs and source of each file.
+/// Path inside the initramfs and source of each file.
 pub fn files() -> Result<Vec<(String, PathBuf)>> {
     let mut files = Vec::new();
     for (inside, name) in [
