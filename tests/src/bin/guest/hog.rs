@@ -20,23 +20,23 @@ use crate::sys::{become_realtime, read};
 /// A child process, killed when dropped.
 pub struct Hog(Pid);
 
-/// The CPU sets with one CPU each.
+/// For each CPU, the set of only this CPU.
 pub const ONLY: [&[usize]; 8] = [&[0], &[1], &[2], &[3], &[4], &[5], &[6], &[7]];
 
-/// Attributes of a hog.
+/// Properties of a hog.
 #[derive(Clone, Copy, Default)]
 pub struct Kind {
     /// Name, at most 15 bytes.
     pub comm: &'static str,
-    /// Allowed CPUs; if empty, all.
+    /// Allowed CPUs; empty: all.
     pub cpus: &'static [usize],
     /// Nice level.
     pub nice: i32,
-    /// Whether it is a realtime task, which is not scheduled by sched_ext.
+    /// A realtime task, outside of sched_ext.
     pub realtime: bool,
-    /// Path of its cgroup; if empty, that of its parent.
+    /// Path of its cgroup; empty: its parent's.
     pub cgroup: &'static str,
-    /// Run and sleep for these times, repeatedly; if `None`, run all the time.
+    /// Run and sleep times, repeated; `None`: never sleep.
     pub pattern: Option<(Duration, Duration)>,
 }
 
@@ -52,9 +52,9 @@ impl Hog {
         Self::run(move || kind.become_it().and_then(|()| body().map(drop)))
     }
 
-    /// A process that runs `what`, and is killed when its parent dies.
+    /// A process that runs `what` and dies with us.
     pub fn run(what: impl FnOnce() -> Result<()>) -> Result<Self> {
-        // SAFETY: a test has one thread, so the child may run any code.
+        // SAFETY: a test has one thread, so the child may continue like the parent.
         match unsafe { fork() }.context("cannot fork")? {
             ForkResult::Parent { child } => Ok(Self(child)),
             ForkResult::Child => {
@@ -71,7 +71,7 @@ impl Hog {
         (0..count).map(|_| Self::start(kind)).collect()
     }
 
-    /// Tasks that run for `run` in each `period`, and all wake up at its start.
+    /// Tasks that all wake up at the start of each `period` and run for `run`.
     pub fn start_in_step(
         count: usize,
         kind: Kind,
@@ -92,26 +92,26 @@ impl Hog {
         allow(self.0, cpus)
     }
 
-    /// CPU time so far, including that since the last tick. schedstat lacks this part, and on
-    /// an emulated CPU the last tick can be long ago.
+    /// CPU time so far, including the running slice; schedstat is only updated at ticks,
+    /// which an emulated CPU can miss for long.
     pub fn cpu_time(&self) -> Result<Duration> {
         let clock = clock_getcpuclockid(self.0).context("a hog has no CPU clock")?;
         Ok(clock.now().context("cannot read a hog's CPU clock")?.into())
     }
 
-    /// How long it has been runnable without running.
+    /// Time spent runnable but not running.
     pub fn waited(&self) -> Result<Duration> {
         let stat = read(format!("/proc/{}/schedstat", self.0))?;
         let waited = stat.split(' ').nth(1).context("cannot parse schedstat")?;
         Ok(Duration::from_nanos(waited.parse()?))
     }
 
-    /// How many times it has slept.
+    /// Voluntary context switches.
     pub fn sleeps(&self) -> Result<u64> {
         self.switches("voluntary_ctxt_switches:")
     }
 
-    /// The CPU that it is running on, or ran on last.
+    /// Current or last CPU.
     pub fn cpu(&self) -> Result<usize> {
         let stat = read(format!("/proc/{}/stat", self.0))?;
         let (_, rest) = stat.rsplit_once(") ").context("cannot parse stat")?;
@@ -134,7 +134,8 @@ impl Hog {
     }
 }
 
-/// Tasks in a ring: each sleeps until its predecessor wakes it, works, and wakes the next one.
+/// Tasks in a ring: each sleeps until its predecessor wakes it, works, and wakes its
+/// successor.
 pub struct Ring {
     pub links: Vec<Hog>,
     rounds: PipeReader,
@@ -168,8 +169,8 @@ impl Ring {
         Ok(Ring { links, rounds })
     }
 
-    /// Ends the ring and returns the duration of each round, as many as a pipe holds: some
-    /// thousands.
+    /// Stops the ring; returns the duration of each round, up to the pipe's capacity of
+    /// some thousands.
     pub fn stop(self) -> Result<Vec<Duration>> {
         let Ring { links, mut rounds } = self;
         drop(links);
@@ -181,7 +182,7 @@ impl Ring {
     }
 }
 
-/// Changes a task's allowed CPUs; pid 0 is this process.
+/// Changes a task's allowed CPUs; pid 0: our own.
 pub fn allow(pid: Pid, cpus: impl IntoIterator<Item = usize>) -> Result<()> {
     let mut set = CpuSet::new();
     for cpu in cpus {
@@ -240,7 +241,7 @@ fn run_in_step(first: Instant, run: Duration, period: Duration) -> ! {
     }
 }
 
-/// Spins until this much time has passed, whether or not it has the CPU.
+/// Spins for this wall time, including time without the CPU.
 pub fn run_for(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
@@ -248,7 +249,7 @@ pub fn run_for(time: Duration) {
     }
 }
 
-/// Spins for this much CPU time.
+/// Spins for this CPU time.
 fn use_cpu(time: Duration) -> Result<()> {
     let used = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
     let end = used()? + time;
@@ -264,8 +265,8 @@ fn hog() -> ! {
     }
 }
 
-/// Uses a CPU. At each spin_loop() QEMU may switch to the next emulated CPU: often enough for
-/// that one to wake in time, rarely enough not to spend most time on switching.
+/// Uses a CPU. QEMU switches to the next emulated CPU at each spin_loop(): often enough
+/// for others to wake in time, rarely enough to keep the overhead low.
 pub fn work(rounds: usize) {
     let mut x = 1_u64;
     for _ in 0..rounds {
@@ -278,7 +279,7 @@ pub fn work(rounds: usize) {
     }
 }
 
-/// CPU time that each of `hogs` gets within `window`.
+/// CPU time of each hog within `window`.
 pub fn shares(hogs: &[Hog], window: Duration) -> Result<Vec<Duration>> {
     let times = || hogs.iter().map(Hog::cpu_time).collect::<Result<Vec<_>>>();
     let before = times()?;
@@ -286,7 +287,7 @@ pub fn shares(hogs: &[Hog], window: Duration) -> Result<Vec<Duration>> {
     Ok(times()?.iter().zip(before).map(|(a, b)| *a - b).collect())
 }
 
-/// CPU usage of hogs since a point in time.
+/// CPU usage of hogs since a start time.
 pub struct Usage<'a> {
     hogs: &'a [Hog],
     from: Vec<(Instant, Duration)>,
@@ -294,13 +295,13 @@ pub struct Usage<'a> {
 
 impl<'a> Usage<'a> {
     pub fn start(hogs: &'a [Hog]) -> Result<Self> {
-        // Each hog has its own start, as this takes long with many slow CPUs.
+        // Reading is slow with many emulated CPUs, so each hog has its own start time.
         let times = hogs.iter().map(|hog| Ok((Instant::now(), hog.cpu_time()?)));
         let from = times.collect::<Result<_>>()?;
         Ok(Usage { hogs, from })
     }
 
-    /// The fraction of a CPU that each has used since.
+    /// Fraction of a CPU that each has used since.
     pub fn parts(&self) -> Result<Vec<f64>> {
         let parts = self
             .hogs

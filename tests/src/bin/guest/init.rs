@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Prepares the tiny VM, where the guest is /init.
+//! Set-up by /init of the tiny VM.
 
 use std::fs::create_dir_all;
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 
-/// Not bpffs: the loader mounts it where it is missing.
+/// Without bpffs on purpose: the loader has to mount it.
 const MOUNTS: &[(&str, &str)] = &[
     ("proc", "/proc"),
     ("sysfs", "/sys"),
@@ -20,7 +20,7 @@ const MOUNTS: &[(&str, &str)] = &[
 
 pub fn mount_all() -> Result<()> {
     for (fstype, dir) in MOUNTS {
-        // sysfs has the mount points and refuses new directories.
+        // Mount points in sysfs exist, and new directories cannot be created.
         if !dir.starts_with("/sys/") {
             create_dir_all(dir).with_context(|| format!("cannot create {dir}"))?;
         }

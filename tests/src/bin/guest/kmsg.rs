@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Follows the kernel's log.
+//! Follows the kernel log.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,11 +9,11 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use nix::libc;
 
-/// Reads new records and can be written to.
+/// Reads new records and writes to the log.
 pub struct KernelLog(File);
 
 impl KernelLog {
-    /// Skips all existing records.
+    /// Skips existing records.
     pub fn open() -> Result<Self> {
         let mut options = File::options();
         options.read(true).write(true);
@@ -23,12 +23,12 @@ impl KernelLog {
         Ok(log)
     }
 
-    /// For a program that writes to it.
+    /// For a child process to log to.
     pub fn stdio(&self) -> io::Result<Stdio> {
         Ok(self.0.try_clone()?.into())
     }
 
-    /// The records since the last call, each as `PRIORITY,NUMBER,TIME,…;MESSAGE`.
+    /// New records since the last call, each `PRIORITY,NUMBER,TIME,…;MESSAGE`.
     pub fn records(&mut self) -> Vec<String> {
         let mut records = Vec::new();
         let mut record = [0; 8192];
@@ -37,7 +37,7 @@ impl KernelLog {
                 Ok(len @ 1..) => {
                     records.push(String::from_utf8_lossy(&record[..len]).into_owned());
                 }
-                // Some records were overwritten before they were read.
+                // Records were overwritten before we read them.
                 Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {}
                 _ => return records,
             }

@@ -13,35 +13,35 @@ use scx_preload_tests::bench::{PEERS_FILE, Peer};
 use crate::preload::object;
 use crate::sys::{enable_seq, poll, scx_ops, scx_state, wait_for};
 
-/// Loads the schedulers of the fixtures.
+/// The fixture.
 pub const PROGRAM: &str = "/usr/bin/other";
 
-/// The verifier processes a million instructions for lavd, on emulated CPUs.
+/// lavd costs the verifier a million instructions, on emulated CPUs.
 const START_LIMIT: Duration = Duration::from_secs(100);
 
 /// Disabling walks all tasks; the host may be slow.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// Short, as the time until a scheduler is enabled is measured.
+/// Short, because the time to attach is measured.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The schedulers that the host could build.
+/// The peers that were built on the host.
 pub fn peers() -> Result<Vec<Peer>> {
     let text =
         fs::read_to_string(PEERS_FILE).with_context(|| format!("cannot read {PEERS_FILE}"))?;
     serde_json::from_str(&text).with_context(|| format!("cannot parse {PEERS_FILE}"))
 }
 
-/// Attached until dropped, unless the process fails or the kernel ejects it.
+/// A running scheduler, killed when dropped.
 pub struct Other(Child);
 
 impl Other {
-    /// The scheduler `other` of the fixtures.
+    /// Starts the fixture.
     pub fn fixture() -> Result<Self> {
         Self::start("other", &[PROGRAM.into(), object("other")])
     }
 
-    /// The same, but it sleeps between load and attach. Does not wait until it is attached.
+    /// The same, but it attaches some time after loading. Does not wait for it.
     pub fn loading(seconds: u32) -> Result<Self> {
         let seconds = seconds.to_string();
         let child = Command::new(PROGRAM)
@@ -52,8 +52,7 @@ impl Other {
         ))
     }
 
-    /// Starts a program and waits until its scheduler, whose name starts with `ops`, is
-    /// enabled.
+    /// Starts a program whose scheduler's name starts with `ops`.
     pub fn start(ops: &str, command: &[String]) -> Result<Self> {
         let seq = enable_seq()?;
         let (program, args) = command.split_first().context("the command is empty")?;
@@ -63,8 +62,7 @@ impl Other {
         poll(START_LIMIT, PAUSE, || {
             ended = other.0.try_wait()?;
             let state = scx_state()?;
-            // The kernel increments enable_seq after it has set the state. Names include
-            // versions.
+            // The kernel sets the state before it counts. Names include versions.
             let is_new = || Ok::<_, anyhow::Error>(state == "enabled" && enable_seq()? > seq);
             let is_it = || scx_ops().is_some_and(|name| name.starts_with(ops));
             ensure!(
@@ -83,7 +81,7 @@ impl Other {
         self.0.id()
     }
 
-    /// Ends it like Ctrl-C; fails if it keeps running.
+    /// Stops it with SIGINT; fails if it keeps running.
     pub fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.0.id() as i32), Signal::SIGINT)?;
         wait_for(STOP_LIMIT, || {
@@ -95,13 +93,13 @@ impl Other {
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // Both fail only if it has already been reaped.
+        // Both fail only if it has exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Waits until the kernel has disabled the scheduler, whichever it was.
+/// Waits until no scheduler is attached.
 pub fn disabled() -> Result<()> {
     wait_for(STOP_LIMIT, || {
         let state = scx_state()?;

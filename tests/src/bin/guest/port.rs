@@ -16,7 +16,7 @@ impl Port {
     pub fn open() -> Result<Self> {
         let file = File::options()
             .write(true)
-            // pid 1 of the tiny VM must not get a controlling terminal.
+            // Must not become the controlling terminal of pid 1 in the tiny VM.
             .custom_flags(OFlag::O_NOCTTY.bits())
             .open(PORT)
             .with_context(|| format!("cannot open the report port {PORT}"))?;
@@ -31,7 +31,7 @@ impl Port {
             .context("cannot write to the report port")
     }
 
-    /// Waits until everything has been transmitted, so that power-off does not cut it off.
+    /// Waits for the transmission of all output before power-off.
     pub fn drain(&self) -> Result<()> {
         tcdrain(&self.0).context("cannot drain the report port")
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Runs the program under test for the suites.
+//! Helpers to run the program under test.
 
 use std::fs;
 use std::thread::sleep;
@@ -25,7 +25,7 @@ pub fn object(name: &str) -> String {
     format!("{OBJECTS}/{name}.bpf.o")
 }
 
-/// Runs `scx_preload`, which must exit with `code` and print all of `words`.
+/// Runs `scx_preload`, which must exit with `code` and print all `words` to stderr.
 pub fn refused(args: &[&str], code: i32, words: &[&str]) -> Result<()> {
     let out = run(SCX_PRELOAD, args)?;
     ensure!(
@@ -60,7 +60,7 @@ pub fn is_ours() -> Result<()> {
     Ok(())
 }
 
-/// Does what the udev rule does; returns its messages.
+/// Runs the command of the udev rule; returns its messages.
 pub fn udev() -> Result<String> {
     Ok(run(SCX_PRELOAD, &["resume", "--udev"])?.stderr)
 }
@@ -73,14 +73,15 @@ pub fn udev_resumes() -> Result<()> {
     is_ours().context(said)
 }
 
-/// `scx_preload load` with further arguments, after unloading what an earlier test left.
+/// Runs `scx_preload load` with further arguments, after unloading what an earlier test
+/// left loaded.
 pub fn load(args: &[&str]) -> Result<()> {
     unload_any()?;
     let all: Vec<&str> = ["load"].iter().chain(args).copied().collect();
     run_ok(SCX_PRELOAD, &all).map(drop)
 }
 
-/// The result of linking an override with the defaults.
+/// Path of an override linked with the defaults.
 pub const LINKED: &str = "/run/linked.bpf.o";
 
 /// Links the override `name` with the defaults.
@@ -132,7 +133,7 @@ pub fn unload_any() -> Result<()> {
     Ok(())
 }
 
-/// Makes the kernel eject the running scheduler, whichever it is, as for an error.
+/// Makes the kernel eject the running scheduler, as for an error.
 pub fn eject() -> Result<()> {
     run_ok(other::PROGRAM, &[&object("eject")]).map(drop)
 }
@@ -141,8 +142,7 @@ pub fn unload() -> Result<()> {
     run_ok(SCX_PRELOAD, &["unload"]).map(drop)
 }
 
-/// Number of BPF objects without our scheduler, counted after a first load, which mounts
-/// bpffs.
+/// Number of BPF objects without ours, after a first load has mounted bpffs.
 pub fn objects_when_unloaded() -> Result<[usize; 3]> {
     load(&[])?;
     unload()?;

@@ -22,10 +22,10 @@ use crate::suites::{self, Test};
 /// host.
 const LIMIT_S: u32 = 150;
 
-/// More than this of a test's output says nothing new.
+/// Maximum of a test's output to report.
 const OUTPUT_MAX: usize = 6000;
 
-/// In the child: runs the test and prints its error chain.
+/// In the child: runs the test.
 pub fn run_here(suite: &str, test: &str) -> Result<()> {
     let test = suites::find(suite)
         .and_then(|tests| tests.iter().chain(suites::LAST).find(|t| t.name == test))
@@ -34,7 +34,7 @@ pub fn run_here(suite: &str, test: &str) -> Result<()> {
     (test.run)(test.name)
 }
 
-/// In the parent: runs the test in a child and reports how it went.
+/// In the parent: runs the test in a child and reports its result.
 pub fn run_apart(port: &mut Port, full: &str, suite: &str, test: &Test) -> Result<()> {
     port.send(&Report::Start { name: full.into() })?;
     let start = Instant::now();
@@ -46,24 +46,24 @@ pub fn run_apart(port: &mut Port, full: &str, suite: &str, test: &Test) -> Resul
     })
 }
 
-/// `None` when the test passed, else what it said.
+/// `None` if the test passed, else its output.
 fn child(suite: &str, test: &str) -> Result<Option<String>> {
     let ended = in_session(&["--one", suite, test])?;
     end_session(ended.leader);
     Ok(ended.error(LIMIT_S))
 }
 
-/// What ran in a session of its own.
+/// Result of a process in a session of its own.
 pub struct Ended {
-    /// Its process, which gave the session and the process group their number.
+    /// Leader of the session and the process group.
     pub leader: Pid,
     status: ExitStatus,
     said: String,
 }
 
-/// Runs ourselves with other arguments, to the end, in a session of its own.
+/// Runs this program with other arguments in a session of its own, to the end.
 pub fn in_session(args: &[&str]) -> Result<Ended> {
-    // A file and not a pipe: a grandchild that keeps it open delays nobody.
+    // A file, not a pipe: a grandchild that keeps it open does not block us.
     let path = "/run/scx_preload_test.out";
     let out = File::create(path).context("cannot make the file for the output")?;
     let mut command = Command::new("/proc/self/exe");
@@ -76,7 +76,7 @@ pub fn in_session(args: &[&str]) -> Result<Ended> {
     let status = child.wait().context("cannot wait for our child")?;
     let said = fs::read(path).context("cannot read the output")?;
     let said = String::from_utf8_lossy(&said).into_owned();
-    // For the console log, where what a passing test said is of use too.
+    // To the console log, for passing tests too.
     println!("{}\n{said}", args[1..].join("/"));
     Ok(Ended {
         leader: Pid::from_raw(child.id() as i32),
@@ -86,7 +86,7 @@ pub fn in_session(args: &[&str]) -> Result<Ended> {
 }
 
 impl Ended {
-    /// `None` when it went well, else what it said; it had set an alarm for `limit_s`.
+    /// `None` on success, else its output; the process has set an alarm for `limit_s`.
     pub fn error(&self, limit_s: u32) -> Option<String> {
         if self.status.success() {
             return None;
@@ -103,12 +103,11 @@ impl Ended {
     }
 }
 
-/// Kills what the test left running. Under a pid 1 that is ourselves, that is
-/// everything, and nobody else reaps it.
+/// Kills what the test left running. As pid 1, kills and reaps all processes.
 pub fn end_session(leader: Pid) {
     let pid1 = std::process::id() == 1;
     let whom = Pid::from_raw(if pid1 { -1 } else { -leader.as_raw() });
-    // ESRCH: nothing is left, the normal case.
+    // ESRCH is the normal case: nothing is left.
     let _ = kill(whom, Signal::SIGKILL);
     while pid1 && matches!(waitpid(None, None), Ok(_) | Err(Errno::EINTR)) {}
 }

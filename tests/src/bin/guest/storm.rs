@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Tasks that are created, moved and ended as fast as possible.
+//! Forks, cgroup changes and affinity changes at full speed.
 
 use std::fs;
 use std::ptr;
@@ -15,7 +15,7 @@ use nix::unistd::{ForkResult, Pid, fork};
 use crate::hog::{Hog, Kind, allow, work};
 use crate::sys::{CGROUPS, set_cgroup as set};
 
-/// A number in memory shared with all children forked later.
+/// A counter in memory shared with children that are forked later.
 #[derive(Clone, Copy)]
 pub struct Counter(&'static AtomicU64);
 
@@ -46,7 +46,7 @@ impl Counter {
     }
 }
 
-/// Forks some short-lived processes at a time.
+/// Forks short-lived processes, several at a time.
 pub fn forks(count: Counter) -> Result<Hog> {
     const AT_ONCE: usize = 8;
     Hog::run(move || {
@@ -71,8 +71,7 @@ pub fn forks(count: Counter) -> Result<Hog> {
     })
 }
 
-/// Creates cgroups with a hog in each, changes their CPUs and weights, empties and removes
-/// them.
+/// Creates cgroups with a hog in each, changes their CPUs and weights, and removes them.
 pub fn cgroups(count: Counter) -> Result<Hog> {
     const GROUPS: [&str; 3] = [
         "/sys/fs/cgroup/storm_a",
@@ -81,7 +80,7 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
     ];
     set(CGROUPS, "cgroup.subtree_control", "+cpu +cpuset")?;
     for group in GROUPS {
-        // Left by a storm that was killed.
+        // Left over from a storm that was killed.
         if fs::exists(group)? {
             fs::remove_dir(group).with_context(|| format!("cannot remove {group}"))?;
         }
@@ -98,7 +97,7 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
             for (weight, cpus) in [("10", "0-3"), ("1000", "0"), ("100", "2-7"), ("1", "")] {
                 for group in GROUPS {
                     set(group, "cpu.weight", weight)?;
-                    // An empty line restores the parent's CPUs.
+                    // Empty: inherits the parent's.
                     let cpus = if cpus.is_empty() { "\n" } else { cpus };
                     set(group, "cpuset.cpus", cpus)?;
                 }
@@ -113,13 +112,13 @@ pub fn cgroups(count: Counter) -> Result<Hog> {
     })
 }
 
-/// Changes the allowed CPUs of these tasks all the time.
+/// Changes the allowed CPUs of these tasks continuously; each always has one online.
 pub fn affinities(pids: Vec<Pid>, cpus: usize, count: Counter) -> Result<Hog> {
     Hog::run(move || {
         for n in 0.. {
             let pid = pids[n % pids.len()];
             let first = n / pids.len() % cpus;
-            // CPU 0 is never offline; a mask without an online CPU would be an error.
+            // CPU 0 is always online; a mask without an online CPU is an error.
             allow(pid, [0, first, (first + 3) % cpus])?;
             count.add();
             if n % 16 == 0 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Helpers for files, programs and the kernel's interfaces.
+//! Small system helpers for tests.
 
 use std::fs;
 use std::path::Path;
@@ -13,16 +13,16 @@ use nix::libc;
 
 pub const BPFFS: &str = "/sys/fs/bpf";
 
-/// Interval of the balancing during kernel bypass, in microseconds.
+/// Load balancing interval of the kernel bypass, in microseconds.
 pub const BYPASS_LB_INTERVAL: &str = "/sys/module/sched_ext/parameters/bypass_lb_intv_us";
 
-/// Opening it for reading makes the kernel prepare to hibernate, with the scheduler in kernel
-/// bypass until it is closed.
+/// Opening it for reading prepares hibernation: the kernel bypasses the scheduler until
+/// it is closed.
 pub const HIBERNATION: &str = "/dev/snapshot";
 
 pub const SCX_PRELOAD: &str = "/usr/bin/scx_preload";
 
-/// The content of a text file without trailing whitespace.
+/// Reads a text file, without the final newline.
 pub fn read(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let text =
@@ -49,7 +49,7 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Runs a program, whatever its exit code.
+/// Runs a program to its end, successful or not.
 pub fn run(program: &str, args: &[&str]) -> Result<Output> {
     let out = Command::new(program)
         .args(args)
@@ -81,7 +81,7 @@ pub fn scx_state() -> Result<String> {
     read("/sys/kernel/sched_ext/state")
 }
 
-/// Name of the attached scheduler, if there is one.
+/// Name of the attached scheduler, if any.
 pub fn scx_ops() -> Option<String> {
     read("/sys/kernel/sched_ext/root/ops").ok()
 }
@@ -105,7 +105,7 @@ pub fn set_cgroup(group: &str, file: &str, value: impl ToString) -> Result<()> {
     fs::write(&path, &value).with_context(|| format!("cannot write {value} to {path}"))
 }
 
-/// Number of BPF maps, programs and links of the whole system.
+/// Number of BPF maps, programs and links in the kernel, of all owners.
 pub fn bpf_objects() -> [usize; 3] {
     [
         MapInfoIter::default().count(),
@@ -114,7 +114,8 @@ pub fn bpf_objects() -> [usize; 3] {
     ]
 }
 
-/// Waits until there are as many BPF objects as before: the kernel frees them asynchronously.
+/// Waits for the number of BPF objects to return to `before`; the kernel frees them
+/// asynchronously.
 pub fn nothing_left(before: [usize; 3]) -> Result<()> {
     wait_for(Duration::from_secs(40), || {
         let now = bpf_objects();
@@ -126,7 +127,7 @@ pub fn nothing_left(before: [usize; 3]) -> Result<()> {
     })
 }
 
-/// How many times a scheduler has been enabled since the boot.
+/// How many times a scheduler has been enabled since boot.
 pub fn enable_seq() -> Result<u64> {
     Ok(read("/sys/kernel/sched_ext/enable_seq")?.parse()?)
 }
@@ -136,7 +137,7 @@ pub fn wait_for(limit: Duration, what: impl FnMut() -> Result<()>) -> Result<()>
     poll(limit, Duration::from_millis(20), what)
 }
 
-/// The same with a chosen interval.
+/// The same with a given polling interval.
 pub fn poll(limit: Duration, pause: Duration, mut what: impl FnMut() -> Result<()>) -> Result<()> {
     let end = Instant::now() + limit;
     loop {
@@ -148,7 +149,7 @@ pub fn poll(limit: Duration, pause: Duration, mut what: impl FnMut() -> Result<(
     }
 }
 
-/// Ends the scheduler like a user at the console; its maps remain readable.
+/// Ends the scheduler with sysrq-S, which leaves its maps readable.
 pub fn end_with_sysrq() -> Result<()> {
     fs::write("/proc/sysrq-trigger", "S")?;
     wait_for(Duration::from_secs(10), || {
@@ -157,8 +158,7 @@ pub fn end_with_sysrq() -> Result<()> {
     })
 }
 
-/// Makes this process SCHED_FIFO, so that it is not delayed by the tasks under test. Its
-/// children are normal tasks.
+/// Makes this process realtime, to run promptly on a busy system. Its children are not.
 pub fn become_realtime() -> Result<()> {
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     let param = libc::sched_param { sched_priority: 1 };
@@ -177,7 +177,7 @@ pub fn set_online(cpus: impl IntoIterator<Item = usize>, online: bool) -> Result
     Ok(())
 }
 
-/// Parses a CPU list of sysfs such as `0-3,8`.
+/// Parses a CPU list of /sys, such as `0-3,8`.
 pub fn cpu_list(text: &str) -> Result<Vec<usize>> {
     let mut cpus = Vec::new();
     for range in text.split(',').filter(|range| !range.is_empty()) {
