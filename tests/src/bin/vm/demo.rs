@@ -44,7 +44,7 @@ pub fn run(refresh: bool, object: Option<&Path>) -> Result<()> {
     for (what, boot) in boots {
         let release = &lab.kernel(boot.kernel)?.release;
         println!(
-            "\nDebian with Linux {release} boots with {what}; this takes about half a minute\n"
+            "\nDebian with Linux {release} boots with {what}; this takes about a minute\n"
         );
         let on_report = |report| {
             if let Report::Text { line } = report {
