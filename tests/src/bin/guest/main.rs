@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The test runner inside the VM.
 //!
-//! In the tiny VM it is /init; in the Debian VM a unit starts it after
-//! multi-user.target. The kernel command line says what to do:
+//! In the tiny VM it is /init; in the Debian VM a unit starts it after multi-user.target. The
+//! kernel command line tells it what to do:
 //!
 //! - `scx_test.boot=NAME` names the boot in the report,
 //! - `scx_test.suite=NAME[,NAME]` names the suites to run,
-//! - `scx_test.filter=TEXT[,TEXT]` keeps the tests whose full name contains one of
-//!   the TEXTs,
-//! - `scx_test.online=CPUS` takes CPUs on line first, for a boot with `maxcpus=`,
-//! - `scx_test.demo` shows the machine instead of testing it,
-//! - `scx_test.soak=SECONDS` lets everything change at once for so long instead,
-//! - `scx_bench.schedulers=NAME[,NAME]` compares schedulers instead; it goes
-//!   with the other words in `scx_preload_tests::bench::words`.
+//! - `scx_test.filter=TEXT[,TEXT]` selects the tests whose full name contains one of the TEXTs,
+//! - `scx_test.online=CPUS` brings CPUs online first, for a boot with `maxcpus=`,
+//! - `scx_test.demo` shows the system instead of testing it,
+//! - `scx_test.soak=SECONDS` runs the soak test for this time instead,
+//! - `scx_bench.schedulers=NAME[,NAME]` compares schedulers instead; the other
+//!   parameters are in `scx_preload_tests::bench::words`.
 //!
-//! The host runs it too, as `guest --list`, to know which results to expect.
+//! The host runs `guest --list` to know which results to expect.
 
 mod bench;
 mod demo;
@@ -44,7 +43,7 @@ use crate::port::Port;
 use crate::sys::word;
 
 fn main() -> ExitCode {
-    // A child that has been forked must not unwind into its parent's part of the stack.
+    // A forked child must not unwind into the parent's stack frames.
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         print(info);
@@ -54,12 +53,12 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let pid1 = std::process::id() == 1;
     let done = match args[..] {
-        // The kernel hands words of its command line that it does not know to init.
+        // The kernel passes unknown command line words to init.
         _ if pid1 => init::mount_all().and_then(|()| whole_run()),
         ["--list"] => list(),
         ["--one", suite, test] => runner::run_here(suite, test),
         ["--workload", name, scale, under] => bench::run_here(name, scale, under),
-        // As BPF_CLANG: there is none in the VM, and the sources are objects already.
+        // As BPF_CLANG: the VM has no clang, and the "sources" are objects already.
         ["-target", "bpf", .., "-c", from, "-o", to] => sys::copy(from, to),
         ["--helper", what] => bench::run_helper(what),
         ["--run"] => whole_run(),
@@ -88,7 +87,7 @@ fn list() -> Result<()> {
     Ok(())
 }
 
-/// Does what the kernel command line says, and tells the host why if it cannot.
+/// Does what the kernel command line requests; reports an error to the host.
 fn whole_run() -> Result<()> {
     let mut port = Port::open()?;
     let done = obey(&mut port);
@@ -121,7 +120,7 @@ fn obey(port: &mut Port) -> Result<()> {
     let names = word("scx_test.suite")?.context("no scx_test.suite= on the kernel command line")?;
     for name in names.split(',') {
         let Some(tests) = suites::find(name) else {
-            bail!("no suite is called {name:?}");
+            bail!("unknown suite {name:?}");
         };
         for test in tests.iter().chain(suites::LAST) {
             let full = format!("{boot}/{name}/{}", test.name);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Runs one test in a process and session of its own, so that a panic, a hang, a changed
-//! affinity or children left behind end with the test.
+//! Runs one test in its own process and session, so that a panic, a hang, a changed affinity or
+//! leftover children end with the test.
 
 use std::fs::{self, File};
 use std::io;
@@ -18,18 +18,17 @@ use scx_preload_tests::Report;
 use crate::port::Port;
 use crate::suites::{self, Test};
 
-/// In the machine's own time. Generous, as the CPUs are emulated, in some boots on a busy
-/// host.
+/// In guest time. Generous, as CPUs are emulated, and with `Clock::Host` the host may be busy.
 const LIMIT_S: u32 = 150;
 
-/// Maximum of a test's output to report.
+/// Most bytes of a test's output to report.
 const OUTPUT_MAX: usize = 6000;
 
 /// In the child: runs the test.
 pub fn run_here(suite: &str, test: &str) -> Result<()> {
     let test = suites::find(suite)
         .and_then(|tests| tests.iter().chain(suites::LAST).find(|t| t.name == test))
-        .with_context(|| format!("no test is called {suite}/{test}"))?;
+        .with_context(|| format!("unknown test {suite}/{test}"))?;
     alarm::set(LIMIT_S);
     (test.run)(test.name)
 }
@@ -53,7 +52,7 @@ fn child(suite: &str, test: &str) -> Result<Option<String>> {
     Ok(ended.error(LIMIT_S))
 }
 
-/// Result of a process in a session of its own.
+/// Result of a process that ran in its own session.
 pub struct Ended {
     /// Leader of the session and the process group.
     pub leader: Pid,
@@ -61,22 +60,22 @@ pub struct Ended {
     said: String,
 }
 
-/// Runs this program with other arguments in a session of its own, to the end.
+/// Runs this program with other arguments in a new session, to its end.
 pub fn in_session(args: &[&str]) -> Result<Ended> {
     // A file, not a pipe: a grandchild that keeps it open does not block us.
     let path = "/run/scx_preload_test.out";
-    let out = File::create(path).context("cannot make the file for the output")?;
+    let out = File::create(path).context("cannot create the output file")?;
     let mut command = Command::new("/proc/self/exe");
     command.args(args).stdout(out.try_clone()?).stderr(out);
-    // SAFETY: setsid() is async-signal-safe and touches no memory of ours.
+    // SAFETY: setsid() is async-signal-safe and does not access our memory.
     unsafe {
         command.pre_exec(|| setsid().map(drop).map_err(io::Error::from));
     }
-    let mut child = command.spawn().context("cannot start ourselves")?;
-    let status = child.wait().context("cannot wait for our child")?;
-    let said = fs::read(path).context("cannot read the output")?;
+    let mut child = command.spawn().context("cannot start the test process")?;
+    let status = child.wait().context("cannot wait for the test process")?;
+    let said = fs::read(path).context("cannot read the test's output")?;
     let said = String::from_utf8_lossy(&said).into_owned();
-    // To the console log, for passing tests too.
+    // To the console log, for passed tests, too.
     println!("{}\n{said}", args[1..].join("/"));
     Ok(Ended {
         leader: Pid::from_raw(child.id() as i32),
@@ -86,7 +85,7 @@ pub fn in_session(args: &[&str]) -> Result<Ended> {
 }
 
 impl Ended {
-    /// `None` on success, else its output; the process has set an alarm for `limit_s`.
+    /// `None` on success, else the output; the process has set an alarm for `limit_s`.
     pub fn error(&self, limit_s: u32) -> Option<String> {
         if self.status.success() {
             return None;
@@ -115,7 +114,7 @@ pub fn end_session(leader: Pid) {
 fn ending(status: ExitStatus, limit_s: u32) -> String {
     match status.signal().map(Signal::try_from) {
         Some(Ok(Signal::SIGALRM)) => format!("still running after {limit_s} s"),
-        Some(Ok(signal)) => format!("died of {signal}"),
+        Some(Ok(signal)) => format!("killed by {signal}"),
         _ => String::new(),
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Other schedulers come and go, and ours gives way and comes back. There is no udev
-//! here: what its rule would run is run by the tests, see the suite `boot_coexist`.
+//! Other schedulers come and go; ours gives way and is reattached. The VM has no udev, so the
+//! tests run the command of the udev rule; the suite `boot_standby` tests the rule itself.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -22,7 +22,7 @@ use crate::sys::{
 };
 use crate::tests;
 
-/// What depends on the kernel's interfaces.
+/// Tests that depend on kernel interfaces.
 pub const HANDOVER: &[Test] = tests![
     another_takes_over,
     comes_back_after_the_other,
@@ -52,7 +52,7 @@ pub const TESTS: &[Test] = tests![
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// `resume` says `words`, and nothing changes.
+/// `resume` refuses with a message that contains `words`, and nothing changes.
 fn stays_out(words: &[&str]) -> Result<()> {
     let before = (scx_state()?, scx_ops());
     refused(&["resume"], 1, words)?;
@@ -67,7 +67,7 @@ fn stays_out(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Unmodified, it attaches and is not told EBUSY.
+/// An unmodified scheduler attaches without EBUSY.
 fn another_takes_over() -> Result<()> {
     load(&[])?;
     for _ in 0..5 {
@@ -84,8 +84,8 @@ fn comes_back_after_the_other() -> Result<()> {
         load(&[])?;
         let other = Other::fixture()?;
         kill(Pid::from_raw(other.pid() as i32), signal)?;
-        // There is no event before it has begun to end. While the kernel is still
-        // disabling, too.
+        // The event comes once it has begun to end, possibly while the kernel is still
+        // disabling it.
         poll(LIMIT, Duration::from_millis(1), || {
             ensure!(scx_state()? != "enabled");
             Ok(())
@@ -100,7 +100,7 @@ fn comes_back_after_the_other() -> Result<()> {
     is_ours()
 }
 
-/// No load: counters and settings are those from before.
+/// Nothing is loaded again: counters and settings are kept.
 fn comes_back_with_its_maps() -> Result<()> {
     load_override("hook_task_slice", &["--set", "slice_ns=3000000"])?;
     let programs = run_ok(SCX_PRELOAD, &["status", "--json"])?;
@@ -114,10 +114,10 @@ fn comes_back_with_its_maps() -> Result<()> {
     ensure!(after["settings"]["slice_ns"] == 3_000_000, "{after}");
     ensure!(calls(&after)? >= before, "{before} calls, then {after}");
     ensure!(after["exit"]["kind"] == 0, "{}", after["exit"]);
-    // Its watch goes on, as does all that works on tasks.
+    // The override is still called.
     let now = calls(&status()?)?;
     wait_for(LIMIT, || {
-        ensure!(calls(&status()?)? > now, "the override is not asked");
+        ensure!(calls(&status()?)? > now, "the override is not called");
         Ok(())
     })
 }
@@ -128,16 +128,19 @@ fn waits_for_who_is_loading() -> Result<()> {
     other::disabled()?;
     let start = Instant::now();
     let said = udev()?;
-    // It waits as long as the other is loading, and not for its end.
+    // It waits until the other scheduler is loaded, not until it ends.
     ensure!(
         said.contains("other") && scx_ops().as_deref() == Some("other"),
         "{said}"
     );
-    println!("another one had it after {:?}", start.elapsed());
+    println!(
+        "the other scheduler was enabled after {:?}",
+        start.elapsed()
+    );
     other.stop()?;
     udev_resumes()?;
 
-    // Who thinks for too long is not waited for.
+    // Waiting for a slow loader is limited.
     let other = Other::loading(60)?;
     other::disabled()?;
     let start = Instant::now();
@@ -149,7 +152,7 @@ fn waits_for_who_is_loading() -> Result<()> {
     is_ours()
 }
 
-/// Who made a table and ended is not waited for.
+/// `resume` does not wait for a process that created a struct_ops map and exited.
 fn comes_back_after_a_probe() -> Result<()> {
     load(&[])?;
     let probe = Other::loading(60)?;
@@ -178,14 +181,14 @@ fn own_loads_are_no_reason_to_leave() -> Result<()> {
 fn another_that_was_loaded_before_gets_its_turn() -> Result<()> {
     unload_any()?;
     let other = Other::loading(4)?;
-    // Until its table is there.
+    // Until its struct_ops map exists.
     sleep(Duration::from_secs(2));
     refused(&["load"], 1, &["other", "--standby"])?;
     ensure!(scx_ops().as_deref() == Some("other"));
     other.stop()
 }
 
-/// At whichever moment of our load: it attaches, and we say that it does.
+/// At any moment of our load: the other scheduler attaches, and `load` reports it.
 fn another_that_starts_meanwhile_gets_its_turn() -> Result<()> {
     for tenths in 0..6 {
         unload_any()?;
@@ -227,7 +230,7 @@ fn stands_by_until_asked() -> Result<()> {
     udev_resumes()?;
     unload()?;
 
-    // What stands by can be replaced, and a load that fails leaves it.
+    // A scheduler on standby can be replaced, and survives a failed load.
     load(&["--standby"])?;
     let reject = object("reject");
     refused(&["load", "--object", &reject], 1, &[])?;
@@ -262,11 +265,11 @@ fn error_brings_the_defaults_once() -> Result<()> {
     let overridden = status()?["hooks"]
         .to_string()
         .contains("\"overridden\":true");
-    ensure!(!overridden, "the override is still there");
+    ensure!(!overridden, "a hook is still overridden");
     eject()?;
     other::disabled()?;
     stays_out(&["twice", "scx_preload load"])?;
-    // Nor does the end of another one bring it back.
+    // Nor is it reattached when another scheduler ends.
     Other::fixture()?.stop()?;
     stays_out(&["twice"])
 }
@@ -323,7 +326,7 @@ fn run_is_held_against_udev() -> Result<()> {
     other::disabled()?;
     stays_out(&["scx_preload run"])?;
     refused(&["run", "--", SCX_PRELOAD], 1, &["scx_preload run"])?;
-    // Who was killed holds nothing; its command, which it cannot end, is orphaned.
+    // A killed `run` holds no lock; it cannot end its command, which is orphaned.
     let orphan = Pid::from_raw(child_of(run.id())?);
     run.kill()?;
     run.wait()?;
@@ -343,7 +346,7 @@ fn run_passes_signals_on() -> Result<()> {
     is_ours()
 }
 
-/// Another scheduler that thinks for a long time before it attaches.
+/// Another scheduler that attaches long after it was loaded.
 const SLOW: &[&str] = &[other::PROGRAM, "--after", "600", "/objects/other.bpf.o"];
 
 fn start_run(command: &[&str]) -> Result<Child> {
@@ -351,7 +354,7 @@ fn start_run(command: &[&str]) -> Result<Child> {
         .args(["run", "--"])
         .args(command)
         .spawn();
-    run.context("cannot run scx_preload run")
+    run.context("cannot start scx_preload run")
 }
 
 fn child_of(pid: u32) -> Result<i32> {
@@ -393,7 +396,7 @@ fn two_loads_at_once() -> Result<()> {
     is_ours()
 }
 
-/// Without its pins it ends, and can be loaded again.
+/// Without its pins, the scheduler ends and can be loaded again.
 fn pins_removed_by_hand() -> Result<()> {
     load(&[])?;
     fs::remove_dir_all("/sys/fs/bpf/scx_preload")?;

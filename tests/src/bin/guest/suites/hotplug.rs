@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! CPUs come and go; the scheduler stays and its topology follows.
+//! CPU hotplug: the scheduler stays attached and updates its topology.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -18,18 +18,18 @@ pub const TESTS: &[Test] = tests![
     loads_with_cpus_offline,
 ];
 
-/// Ours runs, and sees this many CPUs and CPUs in LLC 1.
+/// Our scheduler runs, and its topology has this many CPUs, in all and in LLC 1.
 fn sees(online: u64, in_llc_1: u64) -> Result<()> {
     let status = status()?;
     ensure!(status["ours"] == true, "{}", status["kernel"]);
     let topology = &status["topology"];
     ensure!(
         topology["nr_online"] == online,
-        "sees {} CPUs",
+        "the topology has {} CPUs",
         topology["nr_online"]
     );
     let llc = &topology["llcs"][1]["nr_cpus"];
-    ensure!(*llc == in_llc_1, "sees {llc} CPUs in LLC 1");
+    ensure!(*llc == in_llc_1, "the topology has {llc} CPUs in LLC 1");
     Ok(())
 }
 
@@ -38,7 +38,7 @@ fn all_run(hogs: &[Hog]) -> Result<()> {
     let least = shares.iter().min().context("no hogs")?;
     ensure!(
         *least > Duration::from_millis(20),
-        "a task does not run: {shares:?}"
+        "a task starves: {shares:?}"
     );
     Ok(())
 }
@@ -68,7 +68,7 @@ fn a_whole_llc_goes_and_comes_back() -> Result<()> {
     all_run(&hogs)
 }
 
-/// A hole in the numbering at load time, filled later.
+/// CPU numbers have holes at load time, which are filled later.
 fn loads_with_cpus_offline() -> Result<()> {
     set_online([1, 4, 6], false)?;
     load(&[])?;

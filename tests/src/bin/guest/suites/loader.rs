@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! load, status, unload, verify, link: what the program promises.
+//! The commands load, status, unload, verify and link.
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,7 @@ fn verifies_without_attaching() -> Result<()> {
 }
 
 fn loads_and_pins() -> Result<()> {
-    // The tiny VM has no BPF file system mounted: that is for us to do.
+    // The tiny VM has no bpffs mounted: the loader has to mount it.
     ensure!(!Path::new("/sys/fs/bpf/scx_preload").exists());
     load(&[])?;
     ensure!(scx_state()? == "enabled" && scx_ops().as_deref() == Some("preload"));
@@ -93,7 +93,7 @@ fn status_shows_the_machine() -> Result<()> {
         "LLC 0     CPUs 0-3",
         "hook_pick_idle_cpu",
     ] {
-        ensure!(text.contains(line), "status does not say {line:?}");
+        ensure!(text.contains(line), "status does not print {line:?}");
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ fn sets_variables() -> Result<()> {
     let calls = status["hooks"].as_array().context("no hooks")?;
     ensure!(
         calls.iter().all(|hook| hook["calls"] == 0),
-        "counts although off"
+        "calls are counted with stats_enabled=false"
     );
     unload()
 }
@@ -148,7 +148,7 @@ fn refuses_what_is_not_an_object() -> Result<()> {
         1,
         &["/run/none.bpf.o", "No such file"],
     )?;
-    // An override by itself has no ops table.
+    // An override alone has no ops table.
     refused(
         &["load", "--object", &object("hook_init")],
         1,
@@ -157,7 +157,7 @@ fn refuses_what_is_not_an_object() -> Result<()> {
     disabled_and_unpinned()
 }
 
-/// `tick` by another name. The rest of the scheduler works.
+/// The fixture renames `tick`. The rest of the scheduler works.
 fn leaves_out_callbacks_that_the_kernel_lacks() -> Result<()> {
     load(&["--object", &object("unknown_callback")])?;
     sleep(Duration::from_millis(200));
@@ -204,7 +204,7 @@ fn leaves_another_scheduler_alone() -> Result<()> {
     unload()
 }
 
-/// sysrq-S ends a scheduler; link and pin look as before.
+/// sysrq-S ends a scheduler without changing its link or pin.
 fn notices_sysrq() -> Result<()> {
     load(&[])?;
     end_with_sysrq()?;
@@ -212,9 +212,9 @@ fn notices_sysrq() -> Result<()> {
     let status = status()?;
     ensure!(
         status["ours"] == false,
-        "status takes a dead scheduler for running"
+        "status reports an ended scheduler as running"
     );
-    ensure!(status["exit"]["kind"] == 67, "exit is {}", status["exit"]);
+    ensure!(status["exit"]["kind"] == 67, "exit: {}", status["exit"]);
     unload()?;
     disabled_and_unpinned()?;
     load(&[])?;
@@ -251,7 +251,10 @@ fn is_for_root_only() -> Result<()> {
             "{command:?}: {:?}",
             out.status
         );
-        ensure!(said.contains("root"), "{command:?} as nobody says {said:?}");
+        ensure!(
+            said.contains("root"),
+            "{command:?} as an ordinary user prints {said:?}"
+        );
     }
     ensure!(scx_state()? == "enabled");
     unload()
@@ -267,7 +270,7 @@ fn links_two_overrides_in_any_order() -> Result<()> {
         println!("{table}");
         ensure!(
             table.contains(&a) && table.contains(&b),
-            "who defines what: {table}"
+            "the table lacks an object: {table}"
         );
         load(&["--object", "/run/two.bpf.o"])?;
         let status = status()?;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The suites by name. A suite is a table of tests that share a boot and run
-//! in the table's order.
+//! The suites by name. A suite is a table of tests that share a boot and run in its order.
 
 mod boot;
 mod bypass;
@@ -28,14 +27,14 @@ use anyhow::{Result, ensure};
 
 use crate::sys::read;
 
-/// One test: passes when `run`, which is told the name, returns `Ok`.
+/// One test: passes if `run`, called with the name, returns `Ok`.
 #[derive(Clone, Copy)]
 pub struct Test {
     pub name: &'static str,
     pub run: fn(&str) -> Result<()>,
 }
 
-/// A table of the functions that are named, under their names.
+/// A table of test functions, under their names.
 #[macro_export]
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
@@ -80,7 +79,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("boot_no_sched_ext", boot::NO_SCHED_EXT),
 ];
 
-/// Due at the end of every suite.
+/// Run at the end of every suite.
 pub const LAST: &[Test] = &[Test {
     name: "kernel_is_clean",
     run: |_| kernel_is_clean(),
@@ -92,7 +91,7 @@ pub fn find(name: &str) -> Option<&'static [Test]> {
         .map(|(_, tests)| *tests)
 }
 
-/// No oops and no warning of the kernel's so far.
+/// The kernel has logged no oops and no warning since boot.
 pub fn kernel_is_clean() -> Result<()> {
     const DIE: u32 = 1 << 7;
     const WARN: u32 = 1 << 9;

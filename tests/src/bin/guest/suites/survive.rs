@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What happens to a machine and to programs on it: ours stays or comes back, or
-//! nothing of it is left.
+//! System events, such as suspend, memory pressure or a full disk: our scheduler stays attached
+//! or is reattached, or nothing of it is left.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -23,7 +23,7 @@ use crate::storm::{self, Counter};
 use crate::sys::{BPFFS, SCX_PRELOAD, memory, nothing_left, read, run_ok, set_online, wait_for};
 use crate::tests;
 
-/// For CPUs that run side by side.
+/// For a boot whose CPUs run in parallel.
 pub const RACES: &[Test] = tests![storms_while_cpus_come_and_go];
 
 pub const TESTS: &[Test] = tests![
@@ -76,7 +76,7 @@ fn storms_while_cpus_come_and_go() -> Result<()> {
     is_ours()
 }
 
-/// The kernel has to take it from another process.
+/// The kernel has to reclaim memory from another process.
 fn loads_when_memory_is_short() -> Result<()> {
     const LEFT: u64 = 8 << 20;
     unload_any()?;
@@ -89,7 +89,7 @@ fn loads_when_memory_is_short() -> Result<()> {
         }
         full.add();
         loop {
-            // What is not used would be no pressure.
+            // Unused memory would cause no pressure.
             all.iter_mut().for_each(|part| part[0] += 1);
             sleep(Duration::from_millis(10));
         }
@@ -108,7 +108,7 @@ fn loads_when_memory_is_short() -> Result<()> {
     is_ours()
 }
 
-/// A load that may use so much and no more.
+/// Loads in a cgroup with a memory limit.
 fn loads_all_or_nothing_in_little_memory() -> Result<()> {
     const GROUP: &str = "/sys/fs/cgroup/little";
     let before = objects_when_unloaded()?;
@@ -119,7 +119,7 @@ fn loads_all_or_nothing_in_little_memory() -> Result<()> {
         fs::write(format!("{GROUP}/memory.max"), (mib << 20).to_string())?;
         let mut command = Command::new(SCX_PRELOAD);
         command.arg("load");
-        // SAFETY: the child has one thread and a copy of our memory.
+        // SAFETY: the child has one thread and a copy of the parent's memory.
         unsafe {
             command.pre_exec(|| fs::write("/sys/fs/cgroup/little/cgroup.procs", "0"));
         }
@@ -148,8 +148,8 @@ fn loads_all_or_nothing_in_little_memory() -> Result<()> {
     Ok(())
 }
 
-/// As far as the kernel can without the machine's help: it undoes what it has done for
-/// sleep at the level that is asked for.
+/// Suspends as far as the kernel can in a VM: with pm_test, it stops at each level and
+/// resumes.
 fn sleeps_and_wakes() -> Result<()> {
     const LEVEL: &str = "/sys/power/pm_test";
     const DELAY: &str = "/sys/module/suspend/parameters/pm_test_delay";
@@ -165,7 +165,7 @@ fn sleeps_and_wakes() -> Result<()> {
         "freeze"
     };
     fs::write(DELAY, "1").context(DELAY)?;
-    // Without the firmware's help there is less to undo.
+    // Suspend to idle has fewer levels.
     let mut levels = vec!["freezer", "devices", "platform"];
     if fs::write("/sys/power/mem_sleep", "deep").is_ok() {
         levels.extend(["processors", "core"]);
@@ -188,7 +188,7 @@ fn sleeps_and_wakes() -> Result<()> {
     Ok(())
 }
 
-/// The pins are gone, and with them what they held.
+/// Without its pins, the scheduler ends.
 fn bpffs_unmounted() -> Result<()> {
     let before = objects_when_unloaded()?;
     for _ in 0..2 {
@@ -236,7 +236,7 @@ fn bpffs_read_only() -> Result<()> {
     unload()
 }
 
-/// What was there stays, nothing half done is left, and what is there loads.
+/// A failed write changes no file and leaves no partial one, and the old object loads.
 fn disk_full_or_read_only() -> Result<()> {
     const DISK: &str = "/run/disk";
     const FILE: &str = "/run/disk/scheduler.bpf.o";
@@ -263,7 +263,7 @@ fn disk_full_or_read_only() -> Result<()> {
     mount(MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, &options)?;
     refused(&["link", "-o", FILE, &new], 1, &[FILE, "Read-only"])?;
 
-    ensure!(fs::read(FILE)? == before, "it has changed");
+    ensure!(fs::read(FILE)? == before, "the object has changed");
     let mut names: Vec<_> = fs::read_dir(DISK)?
         .map(|entry| Ok(entry?.file_name()))
         .collect::<Result<_>>()?;
