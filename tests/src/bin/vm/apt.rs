@@ -40,7 +40,7 @@ impl Mirror {
             "Created-By: Packages",
         ]))?;
         let uri = find_main(&targets, codename)
-            .with_context(|| format!("no apt source has Debian's {codename} main"))?;
+            .with_context(|| format!("no apt source has Debian's {codename} main; add one"))?;
         Ok(Mirror {
             uri: uri.trim_end_matches('/').into(),
         })
@@ -76,11 +76,11 @@ pub struct Suite {
     options: Vec<String>,
 }
 
-/// A package as listed.
+/// A package, from the package lists.
 pub struct Package {
     pub name: String,
     pub version: String,
-    /// Names only; of alternatives the first.
+    /// Names only; the first of alternatives.
     pub depends: Vec<String>,
 }
 
@@ -89,7 +89,7 @@ impl Suite {
         let dir = cache.dir.join("apt").join(name);
         for sub in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(dir.join(sub))
-                .with_context(|| format!("cannot make {}", dir.display()))?;
+                .with_context(|| format!("cannot create {}", dir.display()))?;
         }
         let list = dir.join("sources.list");
         let line = mirror.line(name) + "\n";
@@ -116,7 +116,7 @@ impl Suite {
             "APT::Default-Release=".into(),
             "APT::Architecture=amd64".into(),
             "APT::Architectures=amd64".into(),
-            // _apt may not read our cache.
+            // The user _apt may not read the cache.
             "APT::Sandbox::User=root".into(),
             "Acquire::Languages=none".into(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".into(),
@@ -170,7 +170,7 @@ impl Suite {
         })
     }
 
-    /// Downloads packages, their hashes checked, into `dir`.
+    /// Downloads packages into `dir`; apt checks their hashes.
     pub fn download(&self, packages: &[Package], dir: &Path) -> Result<()> {
         let names = packages.iter().map(|p| format!("{}={}", p.name, p.version));
         let mut command = self.apt("apt-get");

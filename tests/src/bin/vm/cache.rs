@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The cache of downloads and images, outside the tree.
+//! The cache of downloads and images, outside the source tree.
 //!
 //! An entry is named after its inputs and appears by rename(2), so it is always complete.
 //! Most are directories, which tempfile cannot persist.
@@ -27,8 +27,8 @@ impl Cache {
         let dir = set("SCX_PRELOAD_CACHE")
             .or_else(|| Some(set("XDG_CACHE_HOME")?.join("scx_preload")))
             .or_else(|| Some(set("HOME")?.join(".cache/scx_preload")))
-            .context("none of SCX_PRELOAD_CACHE, XDG_CACHE_HOME and HOME is set")?;
-        fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+            .context("none of SCX_PRELOAD_CACHE, XDG_CACHE_HOME and HOME is set; set one")?;
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         Ok(Cache { dir })
     }
 
@@ -36,12 +36,12 @@ impl Cache {
     pub fn lock(&self) -> Result<Flock<File>> {
         let path = self.dir.join("lock");
         let file =
-            File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+            File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(lock),
             Err((file, Errno::EWOULDBLOCK)) => {
                 println!(
-                    "waiting for another run that prepares {}",
+                    "waiting for another run, which has locked {}",
                     self.dir.display()
                 );
                 Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| e.into())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Boots for demonstration: the defaults, one override beside a broken one, or the
-//! user's own object.
+//! Boots for demonstration: the defaults, an override beside a broken one, or the user's
+//! object.
 
 use std::path::Path;
 use std::time::Instant;
@@ -35,7 +35,7 @@ const BOOTS: &[(&str, Boot)] = &[
 
 const OWN: &[(&str, Boot)] = &[("your object", boot("demo_object", Vm::Debian))];
 
-/// Boots all demonstrations, or only `object` as the administrator's.
+/// Boots all demonstrations, or only that of `object`, installed as the administrator's.
 pub fn run(refresh: bool, object: Option<&Path>) -> Result<()> {
     let boots = object.map_or(BOOTS, |_| OWN);
     let start = Instant::now();
@@ -43,9 +43,7 @@ pub fn run(refresh: bool, object: Option<&Path>) -> Result<()> {
     lab.prepare(&boots.iter().map(|(_, boot)| boot).collect::<Vec<_>>())?;
     for (what, boot) in boots {
         let release = &lab.kernel(boot.kernel)?.release;
-        println!(
-            "\nDebian with Linux {release} boots with {what}; this takes about a minute\n"
-        );
+        println!("\nDebian with Linux {release} boots with {what}; this takes about a minute\n");
         let on_report = |report| {
             if let Report::Text { line } = report {
                 println!("{}", format!("  {line}").trim_end());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! QEMU, always trixie's. With one thread per CPU, it races with the kernel's code
+//! QEMU, always that of trixie. With one thread per CPU, it races with the kernel's code
 //! patching (static keys, when sched_ext is enabled), and the machine dies with
 //! "Oops: int3": half of the boots with bookworm's 7.2, one in some dozens with 10.0.
-//! Fewer hang while the kernel starts. Neither happens under icount.
+//! A few others hang while the kernel starts. Neither happens under icount.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ impl Emulator {
         Ok(Emulator { dir })
     }
 
-    /// Run through its own dynamic linker, without a chroot.
+    /// Runs it with its own dynamic linker, without a chroot.
     pub fn command(&self) -> Command {
         let usr = self.dir.join("usr");
         let mut qemu = Command::new(usr.join("lib64/ld-linux-x86-64.so.2"));
@@ -41,8 +41,8 @@ impl Emulator {
     }
 }
 
-/// Our code cannot make the kernel hit its own breakpoint, nor stop a boot before /init
-/// runs.
+/// Whether QEMU is to blame: our code cannot make the kernel hit its own breakpoint, nor
+/// hang a boot before /init runs.
 pub fn failed(console: &Path) -> bool {
     // No log: QEMU did not start and has printed why. A quiet kernel prints neither
     // line.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The steps of an override author, on the host, with the types of the kernels we boot.
+//! Tests on the host of an override author's steps, with the BTF of the kernels under test.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -47,7 +47,7 @@ pub fn plan(filter: &str) -> Vec<Test> {
     TESTS.iter().filter(due).copied().collect()
 }
 
-/// Makes what the tests need.
+/// Prepares what the tests require.
 pub fn prepare(lab: &mut Lab) -> Result<()> {
     let kernels = [Which::Newest, Which::Other];
     lab.prepare_kernels(&kernels)?;
@@ -66,7 +66,7 @@ pub fn run(lab: &Lab, tests: &[Test], tally: &mut Tally) {
     }
 }
 
-/// The BTF of the newest kernel, for an author.
+/// Writes the BTF of the newest kernel, for an override author.
 pub fn write_btf(refresh: bool, to: &Path) -> Result<()> {
     let mut lab = Lab::new(refresh)?;
     lab.prepare_kernels(&[Which::Newest])?;
@@ -75,13 +75,13 @@ pub fn write_btf(refresh: bool, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An empty directory below target/kit.
+/// An empty directory in target/kit.
 fn desk(name: &str) -> Result<PathBuf> {
     let dir = programs::target_dir()?.join("kit").join(name);
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
     }
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir)
 }
 
@@ -127,8 +127,7 @@ fn overridden(table: &str) -> Vec<&str> {
     lines.filter_map(|line| line.split(' ').next()).collect()
 }
 
-/// docs/by-hand.md. Files that only an installed system has are replaced by those of the
-/// build.
+/// Runs docs/by-hand.md, with files of the build in place of installed ones.
 fn by_hand_gives_the_same(lab: &Lab) -> Result<()> {
     let desk = desk("by_hand")?;
     let btf = lab.kernel(Which::Newest)?.btf()?;
@@ -174,7 +173,7 @@ fn by_hand_gives_the_same(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A directory with bpftool and libbpf's headers below usr, for docs/by-hand.md.
+/// A directory with bpftool and libbpf's headers under usr, for docs/by-hand.md.
 pub fn bpftool(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     let lines = ["trixie", "trixie-backports"].map(|suite| mirror.line(suite));
     let name = format!("bpftool/{}", Key::default().with(&lines).name());
@@ -194,7 +193,7 @@ pub fn bpftool(cache: &Cache, mirror: &Mirror) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Follows the tutorial's author, building for `kernel`; returns the resulting directory.
+/// Runs the author's part of the tutorial for `kernel`; returns the directory.
 fn author(kernel: &Kernel, name: &str) -> Result<PathBuf> {
     let desk = desk(name)?;
     let btf = format!("scx_preload build --btf {}", kernel.btf()?.display());
@@ -211,7 +210,7 @@ fn author(kernel: &Kernel, name: &str) -> Result<PathBuf> {
     Ok(desk)
 }
 
-/// The whole tutorial, up to the virtual machine at its end.
+/// The whole tutorial, including the virtual machine at its end.
 fn tutorial_in_the_demo(lab: &Lab) -> Result<()> {
     let desk = author(lab.kernel(Which::Newest)?, "tutorial")?;
     symlink(programs::target_dir()?, desk.join("target"))?;
@@ -226,7 +225,7 @@ fn tutorial_in_the_demo(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// For the tutorial's machine: puts the author's object into root's home.
+/// For the tutorial's boot: puts the author's object into root's home directory.
 pub fn add(kernel: &Kernel, archive: &mut Archive) -> Result<()> {
     let object = author(kernel, "tutorial_boot")?.join("scheduler.bpf.o");
     archive.copy("tutorial/scheduler.bpf.o", 0o644, &object)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Everything that boots require, created on demand.
+//! Everything that boots require, built on demand.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ impl Lab {
         })
     }
 
-    /// Prepares these boots.
+    /// Prepares everything that these boots require.
     pub fn prepare(&mut self, boots: &[&Boot]) -> Result<()> {
         ensure!(
             Uid::effective().is_root(),
@@ -73,7 +73,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Prepares kernels for tests on the host, without anything to boot them.
+    /// Prepares kernels for tests on the host, which do not boot them.
     pub fn prepare_kernels(&mut self, kernels: &[Which]) -> Result<()> {
         let _lock = self.cache.lock()?;
         kernels
@@ -197,7 +197,9 @@ impl Lab {
             kernel: kernel.image(),
             initrd,
             disk: Some(match (&boot.vm, &self.scx_loader) {
-                (Vm::ScxLoader, disk) => disk.clone().context("its root was not prepared")?,
+                (Vm::ScxLoader, disk) => disk
+                    .clone()
+                    .context("the root with scx_loader was not prepared")?,
                 _ => debian.disk(),
             }),
             shape: boot.shape,

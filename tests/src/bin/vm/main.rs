@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Boots scx_preload in virtual machines, to test it and to show it.
+//! Boots scx_preload in virtual machines, to test and demonstrate it.
 
 mod apt;
 mod bench;
@@ -28,14 +28,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-/// Boot scx_preload in virtual machines (QEMU without KVM), to test it and to
-/// show it.
+/// Boot scx_preload in virtual machines (QEMU without KVM), to test and demonstrate it.
 ///
-/// Debian's kernels, a Debian root and the images made of them are kept in
-/// $SCX_PRELOAD_CACHE, else $XDG_CACHE_HOME/scx_preload, else
-/// ~/.cache/scx_preload, and reused. They come from the mirror that the
-/// machine's own apt uses; its sources and lists are not touched. Logs of steps
-/// and consoles are in target/vm-logs.
+/// Debian's kernels, a Debian root and images built from them are cached in
+/// $SCX_PRELOAD_CACHE, else $XDG_CACHE_HOME/scx_preload, else ~/.cache/scx_preload. They are
+/// downloaded from the mirror of the system's apt, whose sources and lists are not changed.
+/// Logs of steps and consoles are in target/vm-logs.
 #[derive(Parser)]
 struct Args {
     /// Update the package lists even if they are less than a week old.
@@ -47,56 +45,53 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Download and build all that the boots need.
+    /// Download and build everything that the boots require.
     Setup,
     /// Run the tests; the last line is "N passed, N failed".
     Test {
-        /// Only tests with this text in boot/suite/test; see `list`.
+        /// Only tests with this text in boot/suite/test, or one of a,b; see `list`.
         filter: Option<String>,
         /// Run the workspace's unit tests first and count them.
         #[arg(long)]
         unit: bool,
     },
-    /// Boot Debian from its dracut image and show the scheduler at work: first
-    /// the defaults, then an override.
+    /// Boot Debian from its dracut image and show the scheduler's state: first the defaults,
+    /// then an override.
     Demo {
-        /// Boot with this object instead, as `scx_preload build` writes it.
+        /// Boot with this object instead, written by `scx_preload build`.
         #[arg(long, value_name = "FILE")]
         object: Option<PathBuf>,
     },
     /// Write the BTF of the kernel that `demo` boots, for `scx_preload build --btf`.
     Btf { output: PathBuf },
-    /// Compare schedulers: all in one boot of a machine, taking turns.
+    /// Compare schedulers, which take turns within one boot of each machine.
     ///
-    /// By default time in the VM is the number of instructions that it has
-    /// executed (QEMU's icount): two runs agree within a few percent however
-    /// busy the host is, and a row shows what a scheduler's work costs and what
-    /// it decides; it shows neither lock contention nor caches. Each row is
-    /// measured once in each repetition, by all schedulers before the next
-    /// repetition begins; the tables have the median, its spread (greatest less
-    /// least, of the median), and the ratio to EEVDF, the kernel's own
-    /// scheduler, in the same boot.
+    /// By default, time in the VM is the number of executed instructions (QEMU's icount): two
+    /// runs agree within a few percent under any host load. A row shows the cost of a
+    /// scheduler's work and of its decisions, but neither lock contention nor cache effects.
+    /// Each repetition measures every row once with every scheduler. The tables show the
+    /// median, its spread (maximum minus minimum, as a fraction of the median), and the ratio
+    /// to EEVDF, the kernel's own scheduler, in the same boot.
     ///
-    /// A second table is about bypass, when the scheduler's own decisions are off:
-    /// many tasks begin on one CPU, and each mode of bypass is to spread them.
+    /// A second table compares our scheduler without bypass, in soft and in kernel bypass: many
+    /// tasks start on one CPU, and each mode has to spread them.
     ///
-    /// Fails if a scheduler did not get to work or did not stay, after it has
-    /// shown the rest.
+    /// Fails if a scheduler did not start or was detached, after showing the other results.
     Bench(bench::Options),
-    /// Say whether two `results.json` of `bench` agree within their spreads.
+    /// Report whether two `results.json` of `bench` agree within their spreads.
     BenchDiff { before: PathBuf, after: PathBuf },
-    /// Let everything change at once, schedulers, CPUs, cgroups, affinities and tasks, and
-    /// look for what stalls, leaks or makes the kernel complain.
+    /// Change schedulers, CPUs, cgroups, affinities and tasks all at once, and look for
+    /// stalls, leaks and kernel warnings.
     Soak {
-        /// How long; it ends with the round that has begun.
+        /// Duration; the round that is running then is completed.
         #[arg(long, value_name = "N", default_value_t = 10)]
         minutes: u32,
     },
     /// List all tests as boot/suite/test.
     List,
-    /// Run each scheduler that the benchmark compares with for some seconds beside ours,
-    /// and scx_loader, which switches between them. The first time they are built,
-    /// which takes longer than all tests.
+    /// Test the handover to each scheduler of the benchmark, running it for some seconds, and
+    /// to scx_loader, which switches between them. The first run builds them, which takes
+    /// longer than all tests.
     Peers {
         /// Only those with this text in peers/peers/NAME or scx_loader/scx_loader/TEST.
         filter: Option<String>,

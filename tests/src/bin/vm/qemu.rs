@@ -15,17 +15,17 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use scx_preload_tests::Report;
 
-/// In host time, whatever the machine's clock. Only a hung machine gets there: the longest
-/// test takes four minutes of a core, and a busy host must not end it.
+/// In host time, whatever the machine's clock. Only a hung machine reaches it, even on a busy
+/// host: the longest test takes four minutes of a core.
 const SILENCE: Duration = Duration::from_secs(1800);
 
-/// Limit for powering off after the end of the report.
+/// Time limit for power-off after the end of the report.
 const POWER_OFF: Duration = Duration::from_secs(30);
 
 /// Fixed addresses, and nothing that depends on the host's CPU. The report uses a second
-/// serial port, whose driver is built into Debian's kernels. Without `tsc=reliable`, a
-/// busy host makes the kernel fall back to the emulated HPET, which slows everything
-/// down several times.
+/// serial port, whose driver is built into Debian's kernels. Without `tsc=reliable`, and with
+/// `Clock::Host`, a busy host makes the kernel fall back to the emulated HPET, which slows
+/// everything down several times.
 const CMDLINE: &str = "console=ttyS0 8250.nr_uarts=2 nokaslr mitigations=off tsc=reliable panic=-1";
 
 /// CPUs, memory and topology, as QEMU arguments.
@@ -52,12 +52,11 @@ impl Shape {
 /// How time passes in a machine.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Clock {
-    /// As on the host, CPUs side by side: they race as on hardware, and a busy host
-    /// disturbs what is measured.
+    /// As on the host, with CPUs in parallel: they race as on hardware, and a busy host
+    /// disturbs measurements.
     Host,
-    /// With the instructions that the CPUs execute, one after the other, each
-    /// 2^`shift` ns; when all are idle, to the next timer at once. The host's speed
-    /// and load do not matter.
+    /// By executed instructions of 2^`shift` ns each, one CPU after the other; if all are idle,
+    /// it jumps to the next timer. The host's speed and load do not matter.
     Icount { shift: u8 },
 }
 
@@ -65,7 +64,7 @@ impl Clock {
     fn args(self) -> Vec<String> {
         let args = match self {
             Clock::Host => "-accel tcg,thread=multi".into(),
-            // The clock and all randomness come from the machine itself, too.
+            // The RTC and randomness must not depend on the host, either.
             Clock::Icount { shift } => format!(
                 "-accel tcg,thread=single -icount shift={shift},sleep=off -rtc clock=vm -seed 1"
             ),
@@ -87,7 +86,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Boots and passes on each report; fails if the report does not end with `Done`.
+    /// Boots, and passes each report on; fails if the last one is not `Done`.
     pub fn boot(&mut self, mut on_report: impl FnMut(Report)) -> Result<()> {
         let mut qemu = Qemu(self.spawn()?);
         let reports = follow(qemu.0.stdout.take().context("QEMU has no stdout")?);
@@ -100,7 +99,7 @@ impl Machine {
                     let status = qemu.0.wait().context("cannot wait for QEMU")?;
                     let said = fs::read_to_string(self.errors()).unwrap_or_default();
                     bail!(
-                        "the machine stopped before its report's end (QEMU: {status}) {}",
+                        "the machine stopped before the end of its report (QEMU: {status}) {}",
                         said.trim()
                     );
                 }
@@ -128,7 +127,7 @@ impl Machine {
         ])
         .args(["-machine", "q35", "-m", self.shape.memory])
         .args(self.clock.args())
-        // Plain "max" gives each CPU a last-level cache of its own.
+        // With plain "max", each CPU has its own last-level cache.
         .args(["-cpu", "max,vendor=GenuineIntel", "-smp", self.shape.smp])
         .args(self.shape.args)
         .arg("-chardev")
@@ -149,9 +148,9 @@ impl Machine {
         qemu.stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors);
-        // SAFETY: prctl(2) is async-signal-safe and touches no memory of ours.
+        // SAFETY: prctl(2) is async-signal-safe and does not access our memory.
         unsafe {
-            // QEMU must not outlive us.
+            // QEMU must not outlive this process.
             qemu.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
         }
         qemu.spawn().context("cannot start QEMU")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! One boot of a given duration.
+//! Runs the soak test: one boot of a given duration.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,12 +46,12 @@ pub fn run(refresh: bool, minutes: u32) -> Result<ExitCode> {
     };
     println!("FAIL after {seconds:.0} s: {err:#}");
     if emulator::failed(&log) {
-        println!("this is QEMU's failure, see emulator.rs");
+        println!("a failure of QEMU, see emulator.rs");
     }
     Ok(ExitCode::FAILURE)
 }
 
-/// Debian's, with the libraries that the guest lacks.
+/// The host's stress-ng and the libraries that the guest lacks.
 fn add_stress_ng(archive: &mut Archive) -> Result<()> {
     const PROGRAM: &str = "usr/bin/stress-ng";
     let program = Path::new("/").join(PROGRAM);

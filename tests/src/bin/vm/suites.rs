@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The table of boots, and how it is run.
+//! The table of boots, and running it.
 
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
@@ -16,14 +16,14 @@ use crate::lab::Lab;
 use crate::qemu::{Clock, Shape};
 use crate::{drills, emulator, kit, programs, step, unit};
 
-/// Which of the kernels.
+/// The kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Which {
-    /// The newest that Debian's stable release can have, with sched_ext.
+    /// The newest for Debian's stable release, with sched_ext.
     Newest,
-    /// Another one with sched_ext.
+    /// Another kernel with sched_ext.
     Other,
-    /// Debian stable's own, without sched_ext.
+    /// That of Debian stable, without sched_ext.
     Stable,
 }
 
@@ -31,17 +31,17 @@ pub enum Which {
 pub enum Vm {
     /// Our initramfs: the suites without a distribution.
     Tiny,
-    /// The same with the schedulers that the benchmark compares with.
+    /// The same with the other schedulers of the benchmark.
     Peers,
-    /// A Debian root, from its dracut image.
+    /// A Debian root, booted from its dracut image.
     Debian,
-    /// The same root from another image, generated with drop-ins installed.
+    /// The same root, booted from another image, generated with drop-ins installed.
     Image(Image),
-    /// The plain one with files added.
+    /// The dracut image with files added.
     Drill(fn(&mut Archive) -> Result<()>),
-    /// The plain one with the object of the tutorial's author.
+    /// The dracut image with the object of the tutorial's author.
     Tutorial,
-    /// The plain one before a root with scx_loader and schedulers for it.
+    /// The dracut image, and a root with scx_loader and its schedulers.
     ScxLoader,
 }
 
@@ -171,7 +171,7 @@ const FOUR_NODES: &[&str] = &[
 ];
 
 pub const BOOTS: &[Boot] = &[
-    // Suites that look for true races: CPUs run in parallel.
+    // Suites that look for real races: CPUs run in parallel.
     Boot {
         clock: Clock::Host,
         ..tiny("races", Which::Newest, &["handover", "hotplug", "races"])
@@ -231,8 +231,8 @@ pub const BOOTS: &[Boot] = &[
             ..Shape::new("8,sockets=4,cores=2,threads=1")
         },
     ),
-    // The kernel boots 0 and 2, first threads first: 1, 5 and 7 are never on line,
-    // 8 to 11 are possible and absent.
+    // The kernel boots 0 and 2, first threads first: 1, 5 and 7 are never online, 8 to 11 are
+    // possible but not present.
     Boot {
         cmdline: "maxcpus=2 scx_test.online=3,4,6",
         ..shaped(
@@ -302,8 +302,7 @@ pub struct Planned {
     pub tests: Vec<String>,
 }
 
-/// The boots that have tests with `filter`, or one of its parts between commas, in their
-/// names.
+/// The boots with tests whose names contain `filter`, or one of its comma-separated parts.
 pub fn plan(boots: &'static [Boot], filter: &str) -> Result<Vec<Planned>> {
     let out = Command::new(programs::find("guest")?)
         .arg("--list")
@@ -318,7 +317,7 @@ pub fn plan(boots: &'static [Boot], filter: &str) -> Result<Vec<Planned>> {
             let names: Vec<_> = of_suite.map(|l| format!("{}/{l}", boot.name)).collect();
             ensure!(
                 !names.is_empty(),
-                "boot {} wants the suite {suite}, which the guest has not",
+                "boot {} lists the suite {suite}, which the guest does not have",
                 boot.name
             );
             let due = |name: &String| filter.split(',').any(|part| name.contains(part));
@@ -336,7 +335,7 @@ pub struct Tally {
     pub passed: usize,
     /// Failed tests and boots.
     pub failed: Vec<Failed>,
-    /// Those that passed only at the second try, with the first failure.
+    /// Tests that passed only at the second try, with the first failure.
     again: Vec<Failed>,
 }
 
@@ -367,7 +366,7 @@ impl Tally {
         self.again.extend(other.again);
     }
 
-    /// The last lines of the output, as the rest may be cut off.
+    /// Printed at the end, as earlier output may be cut off.
     fn show(&self) {
         for Failed { name, why } in &self.again {
             println!("  failed once: {name}: {why}");
@@ -399,7 +398,7 @@ pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
     run_plan(&lab, &on_host, &plan, filter, tally)
 }
 
-/// Runs the schedulers that the benchmark compares with, building the selected ones.
+/// Builds the selected schedulers of the benchmark and runs their tests.
 pub fn run_peers(refresh: bool, filter: &str) -> Result<ExitCode> {
     let plan = plan(PEERS, filter)?;
     ensure!(!plan.is_empty(), "no test has {filter:?} in its name");
@@ -425,7 +424,7 @@ fn run_plan(
     filter: &str,
     mut tally: Tally,
 ) -> Result<ExitCode> {
-    // Racing boots require all cores of the host.
+    // Boots with `Clock::Host` require all cores of the host.
     let (racing, counted): (Vec<_>, Vec<_>) = plan
         .iter()
         .partition(|planned| planned.boot.clock == Clock::Host);
@@ -446,7 +445,7 @@ fn run_plan(
         }
         Ok(tally)
     };
-    // Under icount a machine uses one thread.
+    // Under icount, a machine uses one thread.
     let cores = available_parallelism().context("cannot count the CPUs")?;
     thread::scope(|scope| {
         let workers: Vec<_> = (0..cores.get()).map(|_| scope.spawn(work)).collect();
@@ -470,14 +469,14 @@ enum Job<'a> {
     Host(&'a [kit::Test]),
 }
 
-/// Where CPUs race, host load can fail a test. Failed tests are repeated once, in a fresh
+/// With `Clock::Host`, host load can fail a test. Failed tests are repeated once, in a fresh
 /// boot, and listed at the end.
 fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     let first = run_boot(lab, planned, filter)?;
     let boot = planned.boot;
     if emulator::failed(&step::boot_log(boot.name)?) && !first.failed.is_empty() {
         println!(
-            "  {}: this is QEMU's failure, see emulator.rs: once more",
+            "  {}: a failure of QEMU, see emulator.rs; repeating the boot",
             boot.name
         );
         let mut second = run_boot(lab, planned, filter)?;
@@ -489,7 +488,10 @@ fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     let Some(again) = again(planned, &first) else {
         return Ok(first);
     };
-    println!("  {}: what failed, once more in a fresh boot", boot.name);
+    println!(
+        "  {}: repeating the failed tests in a fresh boot",
+        boot.name
+    );
     let mut second = run_boot(lab, &again, &again.tests.join(","))?;
     second.passed += first.passed;
     if second.failed.is_empty() {
@@ -498,7 +500,7 @@ fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     Ok(second)
 }
 
-/// Neither kernel warnings nor more failures than chance explains are repeated.
+/// Kernel warnings are not repeated, nor are more failures than chance explains.
 fn again(planned: &Planned, first: &Tally) -> Option<Planned> {
     const MOST: usize = 3;
     let names: Vec<_> = first.failed.iter().map(|f| f.name.clone()).collect();

@@ -22,7 +22,7 @@ pub fn run() -> Result<Tally> {
     let mut failed = 0;
     let out = child.stdout.take().context("cargo has no stdout")?;
     for line in BufReader::new(out).lines() {
-        let line = line.context("cannot read what cargo prints")?;
+        let line = line.context("cannot read the output of cargo")?;
         println!("  {line}");
         tally.passed += count(&line, "passed");
         failed += count(&line, "failed");

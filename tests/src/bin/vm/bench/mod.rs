@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Compares schedulers in VMs and shows what came out.
+//! Compares schedulers in VMs and shows the results.
 
 mod diff;
 mod machines;
@@ -36,32 +36,31 @@ use results::{Failure, Results, Sample};
 /// What to compare, and how.
 #[derive(Args)]
 pub struct Options {
-    /// Rows to measure, with commas between them; all without. Rows that come
-    /// from the same run of a workload come together.
+    /// Rows to measure, separated by commas; all by default. Rows from the same run of a
+    /// workload are measured together.
     #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
     rows: Vec<String>,
 
-    /// Schedulers to compare, with commas between them.
+    /// Schedulers to compare, separated by commas.
     ///
     /// "eevdf" is the kernel's own, without sched_ext. "preload" is ours;
-    /// "preload:slice_ns=3000000" is ours with variables set, as `scx_preload
-    /// load --set` does it, and "preload@FILE" another object of ours, by its
-    /// path on this machine. The others are built when they are needed, which
-    /// takes its time once; one that cannot be built is left out. [default:
-    /// eevdf,preload and all others]
+    /// "preload:slice_ns=3000000" sets variables like `scx_preload load --set`, and
+    /// "preload@FILE" is another object of ours, by its path on this system. The others are
+    /// built when first used, which takes a while; those that fail to build are left out.
+    /// [default: eevdf,preload and all others]
     #[arg(long, value_name = "NAME,…")]
     schedulers: Option<String>,
 
-    /// Modes of bypass to compare, of ours, with commas between them.
+    /// Bypass modes of our scheduler to compare, separated by commas.
     #[arg(long, value_name = "MODE,…", value_enum, value_delimiter = ',',
           default_values_t = Bypass::value_variants().to_vec())]
     modes: Vec<Bypass>,
 
-    /// How often to measure all.
+    /// Number of measurements of each row.
     #[arg(long, value_name = "N", default_value_t = 5)]
     repetitions: u32,
 
-    /// Machines to measure on, one boot for each; may be given several times.
+    /// Machine to measure on, in a boot of its own; may be given several times.
     #[arg(long, value_enum, default_value = "smt")]
     machine: Vec<Machine>,
 
@@ -73,12 +72,11 @@ pub struct Options {
     #[arg(long, value_enum, default_value = "icount")]
     mode: Mode,
 
-    /// Factor for the workloads' counts and windows.
+    /// Factor for the workloads' iterations and durations.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     scale: f64,
 
-    /// Directory for results.md, results.json and results.svg, made if it is
-    /// missing. [default: bench in cargo's target directory]
+    /// Directory for results.md, results.json and results.svg, created if missing. [default: bench in cargo's target directory]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -86,17 +84,17 @@ pub struct Options {
 /// How time passes.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Mode {
-    /// with the instructions executed, on one CPU after the other: costs
+    /// by executed instructions, one CPU after the other: shows costs
     Icount,
-    /// as on the host, CPUs side by side: only CPU shares mean something
+    /// as on the host, CPUs in parallel: only CPU shares are meaningful
     Multi,
 }
 
 pub fn run(refresh: bool, options: &Options) -> Result<ExitCode> {
-    ensure!(options.scale > 0.0, "--scale has to be more than 0");
+    ensure!(options.scale > 0.0, "--scale must be greater than 0");
     ensure!(
         options.repetitions > 0,
-        "--repetitions has to be more than 0"
+        "--repetitions must be greater than 0"
     );
     let mut plan = Plan::new(options)?;
     let mut lab = Lab::new(refresh)?;
@@ -134,7 +132,7 @@ pub fn run(refresh: bool, options: &Options) -> Result<ExitCode> {
 }
 
 fn write(results: &Results, out: &Path) -> Result<()> {
-    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     for (name, text) in [
         ("results.json", results.json()?),
         ("results.md", tables::markdown(results)),
@@ -147,14 +145,14 @@ fn write(results: &Results, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is run in each boot.
+/// What to run in each boot.
 struct Plan<'a> {
     machines: Vec<Machine>,
     workloads: Vec<&'static str>,
-    /// As the guest knows them.
+    /// Names in the guest.
     names: Vec<String>,
     modes: Vec<String>,
-    /// Name in the guest, path here.
+    /// Name in the guest to path on the host.
     objects: BTreeMap<String, PathBuf>,
     options: &'a Options,
 }
@@ -182,7 +180,7 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// Whether there is a row of this table.
+    /// Whether a row of this table is selected.
     fn wants(&self, table: Table) -> bool {
         let names = &self.options.rows;
         let mut rows = names.iter().filter_map(|name| row(name));
@@ -191,7 +189,7 @@ impl<'a> Plan<'a> {
 
     fn ensure_some(&self) -> Result<()> {
         let any = !self.names.is_empty() || !self.modes.is_empty();
-        ensure!(any, "no scheduler to measure");
+        ensure!(any, "no scheduler is left to measure");
         Ok(())
     }
 
@@ -208,14 +206,14 @@ impl<'a> Plan<'a> {
         self.workloads.iter().map(due).collect()
     }
 
-    /// The peers that it wants.
+    /// The selected peers.
     fn peers(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = PEERS.iter().map(|(name, _)| *name).collect();
         names.retain(|name| self.names.iter().any(|n| n == name));
         names
     }
 
-    /// Does without the peers that there are not.
+    /// Leaves out the selected peers that are not among `peers`.
     fn keep(&mut self, peers: &[Peer]) -> Result<()> {
         let wanted = self.peers();
         let lacks = |name: &str| wanted.contains(&name) && peers.iter().all(|p| p.name != name);
@@ -241,7 +239,7 @@ impl<'a> Plan<'a> {
         let Some(variant) = variant(&name) else {
             ensure!(
                 name == EEVDF || PEERS.iter().any(|(peer, _)| *peer == name),
-                "no scheduler is called {name:?}"
+                "unknown scheduler {name:?}"
             );
             self.names.push(name);
             return Ok(());
@@ -261,7 +259,7 @@ impl<'a> Plan<'a> {
         if let Some(other) = self.objects.insert(file, path.clone()) {
             ensure!(
                 other == path,
-                "two objects of one name: {} and {}",
+                "two objects have the same file name: {} and {}; rename one",
                 other.display(),
                 path.display()
             );
@@ -269,8 +267,8 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// A line of the kernel's on the serial port is milliseconds of the machine's
-    /// time; errors and warnings are worth them.
+    /// A kernel message on the serial port takes milliseconds of guest time, so only errors and
+    /// warnings are printed.
     fn cmdline(&self) -> String {
         format!(
             "quiet loglevel=5 {}={} {}={} {}={} {}={} {}={}",
@@ -287,8 +285,7 @@ impl<'a> Plan<'a> {
         )
     }
 
-    /// Boots one machine and takes in what it reports; what is wrong is among
-    /// the results.
+    /// Boots one machine and collects its reports; failures are part of the results.
     fn boot(&self, lab: &Lab, which: Machine) -> Result<results::Boot> {
         let boot = which.boot();
         let kernel = lab.kernel(boot.kernel)?;
@@ -357,7 +354,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The workloads that yield these rows, in the table's order; all for none.
+/// The workloads that yield these rows, in the table's order; all if there are none.
 fn choose_workloads(rows: &[String]) -> Result<Vec<&'static str>> {
     let mut wanted = Vec::new();
     for name in rows {
@@ -366,7 +363,7 @@ fn choose_workloads(rows: &[String]) -> Result<Vec<&'static str>> {
             Some(row) if row.workload.is_empty() => {}
             Some(row) => wanted.push(row.workload),
             None => bail!(
-                "no row is called {name:?}; there are {}",
+                "unknown row {name:?}; choose from {}",
                 bench::rows()
                     .map(|row| row.name)
                     .collect::<Vec<_>>()
@@ -379,7 +376,7 @@ fn choose_workloads(rows: &[String]) -> Result<Vec<&'static str>> {
     Ok(all)
 }
 
-/// What a program prints, its end cut off; empty if there is no such program.
+/// A program's output, trimmed; empty if there is no such program.
 fn output(program: &str, args: &[&str]) -> String {
     let out = Command::new(program).args(args).output();
     let out = out.map(|out| out.stdout).unwrap_or_default();
