@@ -85,7 +85,10 @@ impl Other {
     pub fn stop(mut self) -> Result<()> {
         kill(Pid::from_raw(self.0.id() as i32), Signal::SIGINT)?;
         wait_for(STOP_LIMIT, || {
-            self.0.try_wait()?.context("it ignores SIGINT").map(drop)
+            self.0
+                .try_wait()?
+                .context("the other scheduler ignores SIGINT")
+                .map(drop)
         })?;
         disabled()
     }

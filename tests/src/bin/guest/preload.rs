@@ -159,7 +159,7 @@ pub fn objects_when_unloaded() -> Result<[usize; 3]> {
 /// `scx_preload status --json`
 pub fn status() -> Result<Value> {
     let text = run_ok(SCX_PRELOAD, &["status", "--json"])?;
-    serde_json::from_str(&text).with_context(|| format!("status is no JSON: {text}"))
+    serde_json::from_str(&text).with_context(|| format!("status is not JSON: {text}"))
 }
 
 /// The counter `calls`, `dfl` or `bad` of a hook.

@@ -118,7 +118,7 @@ fn enabled_with_ours() -> Result<()> {
         let (state, ops) = (scx_state()?, scx_ops().unwrap_or_default());
         ensure!(
             state == "enabled" && ops.starts_with("preload"),
-            "{state} with ops {ops:?}; we said:{}",
+            "{state} with ops {ops:?}; our messages:{}",
             journal::text(&journal::ours()?)
         );
         sleep(Duration::from_secs(1));
@@ -189,7 +189,11 @@ fn no_process_left() -> Result<()> {
     for entry in fs::read_dir("/proc")? {
         // Fails if the process has exited, or for an entry that is not a process.
         let comm = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
-        ensure!(!comm.starts_with("scx_preload"), "{} runs", comm.trim());
+        ensure!(
+            !comm.starts_with("scx_preload"),
+            "{} is running",
+            comm.trim()
+        );
     }
     Ok(())
 }
@@ -292,19 +296,19 @@ fn one_warning_about(what: &str) -> Result<()> {
     let warnings: Vec<_> = ours.iter().filter(|e| e.priority <= 4).collect();
     ensure!(
         warnings.len() == 1 && warnings[0].message.contains(what),
-        "not one warning about {what}:{}",
+        "expected one warning about {what}:{}",
         journal::text(&ours)
     );
     Ok(())
 }
 
-/// The image has exactly these files of ours, by the list that the host has stored.
+/// The image has exactly these files of ours, according to the list stored by the host.
 fn image_has(list: &str, files: &[&str]) -> Result<()> {
     let list = read(format!("/opt/{list}.list"))?;
     let paths = list.lines().filter_map(|l| l.split_whitespace().last());
     let ours = paths.filter_map(|path| path.split_once("scx_preload/"));
     let ours: Vec<_> = ours.map(|(_, name)| name).collect();
-    ensure!(ours == files, "{ours:?} and not {files:?}");
+    ensure!(ours == files, "the image has {ours:?}, not {files:?}");
     Ok(())
 }
 
@@ -341,7 +345,7 @@ fn hook_overridden() -> Result<()> {
 
 /// By the udev rule, in the real root.
 fn ours_follows() -> Result<()> {
-    fs::remove_file("/sys/fs/bpf/other").context("no pin of the other one")?;
+    fs::remove_file("/sys/fs/bpf/other").context("the other scheduler is not pinned")?;
     wait_for(COME_BACK, is_ours)
 }
 
@@ -393,7 +397,7 @@ fn come_back(times: usize) -> Result<()> {
         let ended = start.elapsed();
         poll(COME_BACK, Duration::from_millis(1), is_ours)?;
         println!(
-            "killed; no root after {ended:?}, ours after {:?}",
+            "killed: detached after {ended:?}, ours attached after {:?}",
             start.elapsed()
         );
     }
@@ -472,7 +476,7 @@ fn not_in_the_image() -> Result<()> {
         .collect();
     ensure!(
         early.is_empty(),
-        "dracut took us along:{}",
+        "the initramfs has our unit:{}",
         journal::text(&early)
     );
     Ok(())
@@ -486,7 +490,7 @@ fn skip_is_logged() -> Result<()> {
         .collect();
     ensure!(
         about.len() == 1,
-        "not one line says why:{}",
+        "expected one message about the skipped unit:{}",
         journal::text(&about)
     );
     Ok(())

@@ -98,7 +98,7 @@ fn begins() -> Result<Value> {
         }
         ensure!(
             start.elapsed() < 6 * SECOND,
-            "no bypass after 6 s, {}",
+            "no soft bypass after 6 s, {}",
             status["kernel"]
         );
         sleep(SECOND / 10);
@@ -228,7 +228,7 @@ fn backs_off() -> Result<()> {
     // This override requests it again at once.
     let err = run_ok(SCX_PRELOAD, &["bypass", "off"]).err();
     let err = err
-        .context("an override that asks always is asked")?
+        .context("soft bypass ended although the override requests it")?
         .to_string();
     ensure!(
         err.contains("began again: an override asked for it"),
@@ -240,7 +240,9 @@ fn backs_off() -> Result<()> {
 /// The override is notified, and not called until the user ends the bypass.
 fn user_turns_it_on_and_off() -> Result<()> {
     let err = run_ok(SCX_PRELOAD, &["bypass", "on"]).err();
-    let err = err.context("bypassed without a scheduler")?.to_string();
+    let err = err
+        .context("soft bypass began without a scheduler")?
+        .to_string();
     ensure!(err.contains("not loaded"), "{err}");
     load_override("own_queue", &[])?;
     let _hogs = Hog::start_many(12, Kind::default())?;
@@ -304,7 +306,7 @@ fn loses_no_task() -> Result<()> {
     println!("{} rescued", counter(&seen, "bypass_rescue")?);
     ensure!(
         counter(&seen, "bypass_rescue")? > 0,
-        "nothing was in the override's queue"
+        "no task was on the override's DSQ"
     );
     unload()
 }

@@ -40,13 +40,15 @@ fn groups(weights: &[(&str, u32)]) -> Result<()> {
     load(&[])?;
     set(CGROUPS, "cgroup.subtree_control", "+cpu")?;
     for (group, weight) in weights {
-        let parent = Path::new(group).parent().context("no parent")?;
+        let parent = Path::new(group)
+            .parent()
+            .context("a cgroup without a parent")?;
         set(
             &parent.display().to_string(),
             "cgroup.subtree_control",
             "+cpu",
         )?;
-        fs::create_dir_all(group).with_context(|| format!("cannot make {group}"))?;
+        fs::create_dir_all(group).with_context(|| format!("cannot create {group}"))?;
         set(group, "cpu.weight", weight)?;
         set(group, "cpu.idle", 0)?;
     }

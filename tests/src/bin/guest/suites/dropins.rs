@@ -80,7 +80,7 @@ fn runs_with(hooks: &[&str]) -> Result<()> {
         .filter_map(|hook| hook["name"].as_str())
         .collect();
     let same = names.len() == hooks.len() && hooks.iter().all(|hook| names.contains(hook));
-    ensure!(same, "overridden are {names:?} and not {hooks:?}");
+    ensure!(same, "{names:?} are overridden, not {hooks:?}");
     Ok(())
 }
 
@@ -98,7 +98,7 @@ fn boots_with(warnings: &[&[&str]]) -> Result<()> {
     for (line, words) in said.iter().zip(warnings) {
         ensure!(
             line.contains("warn") && words.iter().all(|word| line.contains(word)),
-            "not {words:?}: {line}"
+            "expected a warning with {words:?}: {line}"
         );
     }
     Ok(())
@@ -278,7 +278,7 @@ fn links_for_a_boot() -> Result<()> {
     let machine = Machine::new()?;
     let link = ["link", "--drop-ins", "--boot", "-o", OWN];
     run_ok(SCX_PRELOAD, &link)?;
-    ensure!(!fs::exists(OWN)?, "an object although there is no drop-in");
+    ensure!(!fs::exists(OWN)?, "an object was written without drop-ins");
     machine.add(ETC, "10-slice", SLICE)?;
     machine.write(LIB, "20-garbage", "garbage")?;
     refused(&link, 0, &["20-garbage", "not a BPF object"])?;

@@ -61,7 +61,7 @@ fn looks(others: &[&str], of: Kind) -> Result<[f64; 3]> {
     let counts: Vec<_> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
     let all: u64 = counts.iter().sum();
     println!("{others:?}: {counts:?}");
-    ensure!(all > 50, "only {all} looks");
+    ensure!(all > 50, "only {all} attempts");
     Ok([0, 1, 2].map(|n| counts[n] as f64 / all as f64))
 }
 
@@ -95,7 +95,10 @@ fn p2dq_when_idle() -> Result<()> {
         ..Kind::default()
     };
     let [first, ..] = looks(&[], sleeper)?;
-    ensure!(first > 0.9, "with the defaults {first:.2} at the longest");
+    ensure!(
+        first > 0.9,
+        "with the defaults: {first:.2} at the longest DSQ"
+    );
     let [first, second, third] = looks(&["p2dq"], sleeper)?;
     ensure!(
         (0.5..0.85).contains(&first) && second > 0.15 && third < 0.1,
@@ -144,14 +147,14 @@ fn weights_settle() -> Result<(usize, [u32; 2])> {
     for (n, llc) in last.into_iter().enumerate() {
         weights[llc] += if n < HEAVY { 305 } else { 100 };
     }
-    println!("{changes} changes, {weights:?}");
+    println!("{changes} LLC changes, weights {weights:?}");
     Ok((changes, weights))
 }
 
 /// Once the weights are balanced, tasks stay in their LLC.
 fn settles_by_weight() -> Result<()> {
     let (changes, weights) = weights_settle()?;
-    ensure!(changes < 6, "{changes} changes of LLC");
+    ensure!(changes < 6, "{changes} LLC changes");
     ensure!(weights[0].abs_diff(weights[1]) < 300, "{weights:?}");
     Ok(())
 }
@@ -160,7 +163,7 @@ fn rusty() -> Result<()> {
     become_realtime()?;
     load(&[])?;
     let (changes, _) = weights_settle()?;
-    ensure!(changes >= 15, "{changes} changes of LLC with the defaults");
+    ensure!(changes >= 15, "{changes} LLC changes with the defaults");
     load_override("rusty", &[])?;
     settles_by_weight()?;
     is_fine(&["hook_steal_llc", "hook_balance_llc", "hook_may_migrate"])?;
@@ -202,7 +205,7 @@ fn in_group(n: usize, kind: Kind) -> Kind {
 /// Starts 6 hogs in each of the cgroups.
 fn groups_of_hogs() -> Result<[Vec<Hog>; 2]> {
     for group in GROUPS {
-        fs::create_dir_all(group).with_context(|| format!("cannot make {group}"))?;
+        fs::create_dir_all(group).with_context(|| format!("cannot create {group}"))?;
     }
     let start = |n| Hog::start_many(6, in_group(n, Kind::default()));
     Ok([start(0)?, start(1)?])

@@ -68,7 +68,7 @@ fn short_beside_long(short: Kind) -> Result<(Turns, f64)> {
     let least = used.collect::<Result<Vec<_>>>()?.into_iter().min();
     let least = least.context("no hogs")?.as_secs_f64() / 2.0;
     println!(
-        "{} turns, {:.1?} waited in each; a hog gets {least:.2}",
+        "{} bursts, {:.1?} waited in each; a hog gets {least:.2}",
         turns.count, turns.wait
     );
     Ok((turns, least))
@@ -115,7 +115,7 @@ fn short_among_stayers() -> Result<Turns> {
     let short = Hog::start(among(Some((MSEC * 3 / 10, 7 * MSEC))))?;
     sleep(SECOND / 2);
     let turns = turns(&short)?;
-    println!("{} turns, {:.2?} waited in each", turns.count, turns.wait);
+    println!("{} bursts, {:.2?} waited in each", turns.count, turns.wait);
     Ok(turns)
 }
 
@@ -191,7 +191,7 @@ fn layered() -> Result<()> {
     let [hogs, sleeper, ..] = place()?;
     ensure!(
         hogs < 0.7 && sleeper < 0.9,
-        "{hogs} and {sleeper} already with the defaults"
+        "{hogs} and {sleeper} on the layer's CPUs with the defaults"
     );
     load_override("layered", &[])?;
     let [hogs, sleeper, others, least] = place()?;
@@ -201,7 +201,7 @@ fn layered() -> Result<()> {
     );
     ensure!(
         others < 0.4 && least > 0.3,
-        "{others} of the others, {least}"
+        "{others} of the others on the layer's CPUs; a hog gets {least}"
     );
     let nice = Hog::start_many(
         3,
@@ -217,7 +217,7 @@ fn layered() -> Result<()> {
         for hog in &nice {
             ensure!(
                 [6, 7].contains(&hog.cpu()?),
-                "a nice one is on {}",
+                "a nice hog is on CPU {}",
                 hog.cpu()?
             );
         }

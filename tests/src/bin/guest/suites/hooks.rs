@@ -250,7 +250,10 @@ fn leave_llc() -> Result<()> {
         })
     }
     load(&[])?;
-    ensure!(!leaves(FAVOURED)?, "it leaves with the defaults");
+    ensure!(
+        !leaves(FAVOURED)?,
+        "a favoured task leaves with the defaults"
+    );
     in_both_orders("hook_leave_llc", || {
         ensure!(leaves(FAVOURED)?, "a favoured task stays");
         ensure!(!leaves(PLAIN)?, "a plain task leaves");
@@ -399,7 +402,7 @@ fn balance_llc() -> Result<()> {
     }
     load(&[])?;
     let with_defaults = pulls()?;
-    ensure!(with_defaults > 0, "the defaults pull nothing");
+    ensure!(with_defaults > 0, "the defaults pull no task");
     in_both_orders("hook_balance_llc", || {
         ensure!(pulls()? == 0, "tasks were pulled");
         replaces_the_default("hook_balance_llc").map(drop)
@@ -448,7 +451,7 @@ fn may_migrate() -> Result<()> {
             "two hogs stay on a core"
         );
         let (first, refused, allowed) = pulls("favoured")?;
-        ensure!(refused > 0, "no favoured task waited in vain");
+        ensure!(refused > 0, "no favoured task was refused");
         // Some pulls may be of other tasks.
         ensure!(first <= allowed, "{first} pulls, {allowed} allowed");
         let (second, _, allowed) = pulls("plain")?;
@@ -472,7 +475,7 @@ fn cpu_capacity() -> Result<()> {
         }
         // Tasks with short bursts stay where they are, those with long ones leave slow CPUs.
         let (short, long) = (looks_on(0..4, SHORT)?, looks_on(0..4, LONG)?);
-        println!("on fast CPUs: {short} of {LOOKS} with short turns, {long} with long ones");
+        println!("on fast CPUs: {short} of {LOOKS} with short bursts, {long} with long ones");
         ensure!(short < LOOKS / 4 && long > LOOKS * 3 / 4);
         // So does a task with an affinity, among its CPUs.
         let affine = looks_on_of(0..4, LONG, &[3, 5, 7])?;
@@ -556,7 +559,7 @@ fn cpu_perf() -> Result<()> {
         let util = variables["util_max"].as_u64();
         ensure!(
             util.is_some_and(|util| util > 900 && util <= 1024),
-            "hogs make a utilisation of {util:?}"
+            "the utilization with hogs is {util:?}"
         );
         // Only once: an unchanged target is not set again.
         let sets = counter(&status, "cpuperf_set")?;
@@ -571,7 +574,7 @@ fn init() -> Result<()> {
         ensure!(hook(&status, "hook_init", "calls")? == 1);
         ensure!(
             status["variables"]["init_done"] == 8,
-            "it does not know the topology: {}",
+            "hook_init() does not see the topology: {}",
             status["variables"]
         );
         // Domains are SMT, LLC, package; CPU 7 is in another LLC.
@@ -604,7 +607,7 @@ fn init_task() -> Result<()> {
         drop(Hog::start_many(20, Kind::default())?);
         let status = replaces_the_default("hook_init_task")?;
         let asked = hook(&status, "hook_init_task", "calls")? - before;
-        ensure!(asked >= 20, "asked {asked} times for 20 forks");
+        ensure!(asked >= 20, "called {asked} times for 20 forks");
         Ok(())
     })
 }
@@ -679,7 +682,9 @@ fn dispatch() -> Result<()> {
 fn bypass() -> Result<()> {
     in_both_orders("hook_bypass", || {
         let err = run_ok(SCX_PRELOAD, &["bypass", "on"]).err();
-        let err = err.context("there was something to bypass")?.to_string();
+        let err = err
+            .context("soft bypass began with only hook_bypass overridden")?
+            .to_string();
         ensure!(err.contains("nothing to bypass"), "{err}");
         Ok(())
     })

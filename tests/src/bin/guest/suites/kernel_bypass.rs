@@ -54,7 +54,7 @@ impl Parameter {
 
     fn is(&self, us: u64) -> Result<()> {
         let now = read(PARAMETER)?;
-        ensure!(now == us.to_string(), "{PARAMETER} is {now} and not {us}");
+        ensure!(now == us.to_string(), "{PARAMETER} is {now}, not {us}");
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl Parameter {
     fn is_ours(&self) -> Result<()> {
         let kept = kept()?;
         let ours = kept["set_us"].as_u64().context("no set_us")?;
-        ensure!((1..=100_000).contains(&ours), "ours is {ours}");
+        ensure!((1..=100_000).contains(&ours), "our value is {ours}");
         ensure!(kept["before_us"] == DEFAULT_US, "{kept}");
         self.is(ours)
     }
@@ -89,7 +89,7 @@ fn kernel_lb_is_set_while_loaded() -> Result<()> {
         let settings = status()?["settings"].clone();
         ensure!(
             !settings.to_string().contains("kernel_bypass"),
-            "a setting of the user's: {settings}"
+            "listed as a user setting: {settings}"
         );
         unload()?;
         parameter.is(DEFAULT_US)?;
@@ -166,7 +166,7 @@ fn kernel_bypass_spreads_hogs() -> Result<()> {
     load(&[])?;
     parameter.is_ours()?;
     if !fs::exists(HIBERNATION)? {
-        println!("this kernel has no {HIBERNATION} to hold it in bypass by");
+        println!("this kernel has no {HIBERNATION}, which starts kernel bypass");
         return Ok(());
     }
     become_realtime()?;
@@ -187,7 +187,7 @@ fn kernel_bypass_spreads_hogs() -> Result<()> {
     let shares = shares(&hogs, window)?;
     let busy = shares.iter().sum::<Duration>().div_duration_f64(window);
     println!("{busy:.1} CPUs busy: {shares:.2?}");
-    ensure!(bypassed()? > before, "the kernel does not bypass");
+    ensure!(bypassed()? > before, "kernel bypass did not start");
     ensure!(busy > 6.0, "{busy:.1} of 8 CPUs busy: {shares:.2?}");
     let least = shares.iter().min().context("no hogs")?;
     ensure!(*least > window / 20, "a hog got {least:.2?}");

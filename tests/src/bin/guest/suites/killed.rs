@@ -171,7 +171,10 @@ fn while_it_loads(part: usize, parts: usize) -> Result<()> {
             other::disabled()?;
             disabled_and_unpinned()?;
             let now = read_interval()?;
-            ensure!(interval == now, "the interval of bypass is {now:?}");
+            ensure!(
+                interval == now,
+                "the balancing interval of kernel bypass is {now:?}"
+            );
             if gone % 8 == 0 {
                 load(&[])?;
                 is_ours()?;
@@ -183,7 +186,7 @@ fn while_it_loads(part: usize, parts: usize) -> Result<()> {
     for (at, call) in calls.iter().enumerate().skip(part).step_by(parts) {
         one(at).with_context(|| call.killed(at))?;
     }
-    println!("{ran} times it ran, {gone} times nothing was left");
+    println!("{ran} times loaded, {gone} times nothing left");
     ensure!(ran > 0 && gone > 0);
     load(&[])?;
     is_ours()?;
@@ -217,7 +220,7 @@ fn while_it_replaces(part: usize, parts: usize) -> Result<()> {
     for (at, call) in lasting.skip(part).step_by(parts) {
         one(at).with_context(|| call.killed(at))?;
     }
-    println!("{old} times the old one, {replaced} times the new one");
+    println!("{old} times the old scheduler, {replaced} times the new one");
     ensure!(old > 0 && replaced > 0);
     Ok(())
 }
@@ -236,7 +239,7 @@ fn when_a_person_wants_it_back() -> Result<()> {
     let calls = calls(&[])?;
     out()?;
     let renamed = calls.iter().rposition(|call| call.name == "rename");
-    killed(&[], renamed.context("nothing is renamed")?)?;
+    killed(&[], renamed.context("load does not call rename()")?)?;
     udev_resumes()?;
     unload()
 }

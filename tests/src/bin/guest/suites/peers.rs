@@ -32,16 +32,16 @@ pub const TESTS: &[Test] = &{
 fn works(name: &str) -> Result<()> {
     let all = peers()?;
     let peer = all.iter().find(|peer| peer.name == name);
-    let peer = peer.context("it could not be built")?;
+    let peer = peer.context("the scheduler was not built")?;
     preload::load(&[])?;
     let other = start(name, &peer.command)?;
 
     let hogs = Hog::start_many(12, Kind::default())?;
     let shares = shares(&hogs, Duration::from_secs(3))?;
-    println!("12 tasks had, of 3 s: {shares:.1?}");
+    println!("CPU times of 12 tasks in 3 s: {shares:.1?}");
     let none = shares.iter().filter(|share| share.is_zero()).count();
     ensure!(none == 0, "{none} of 12 tasks did not run for 3 s");
-    ensure!(scx_state()? == "enabled", "it did not stay");
+    ensure!(scx_state()? == "enabled", "the scheduler was detached");
     drop(hogs);
     let pid = Pid::from_raw(other.pid() as i32);
     comes_back("SIGINT", || Ok(kill(pid, Signal::SIGINT)?))?;
@@ -70,12 +70,12 @@ fn comes_back(how: &str, end: impl FnOnce() -> Result<()>) -> Result<()> {
     let start = Instant::now();
     end()?;
     poll(Duration::from_secs(20), Duration::from_millis(1), || {
-        ensure!(scx_ops() != name, "it runs after {how}");
+        ensure!(scx_ops() != name, "still attached after {how}");
         Ok(())
     })?;
     let ended = start.elapsed();
     preload::udev_resumes()?;
     let back = start.elapsed();
-    println!("{how}: its root went after {ended:?}, ours was there after {back:?}");
+    println!("{how}: detached after {ended:?}, ours reattached after {back:?}");
     Ok(())
 }

@@ -51,7 +51,12 @@ fn idle_ticks() -> Result<Vec<u64>> {
     let stat = read("/proc/stat")?;
     stat.lines()
         .filter(|l| l.starts_with("cpu") && !l.starts_with("cpu "))
-        .map(|l| Ok(l.split(' ').nth(4).context("short line")?.parse()?))
+        .map(|l| {
+            Ok(l.split(' ')
+                .nth(4)
+                .context("a short line in /proc/stat")?
+                .parse()?)
+        })
         .collect()
 }
 
@@ -74,7 +79,7 @@ fn one_hog_a_cpu() -> Result<()> {
         looks.push(cpus.len());
     }
     looks.sort();
-    ensure!(looks[10] == 8, "8 hogs were seen on {looks:?} CPUs");
+    ensure!(looks[10] == 8, "8 hogs were on {looks:?} CPUs");
     Ok(())
 }
 
@@ -114,7 +119,7 @@ fn crowd_spreads_at_once() -> Result<()> {
     let kicks = counter(&status()?, "kick_idle")?;
     println!("{:.2?}, {kicks} kicks", secs(&shares));
     ensure!(sum(&shares) > 0.8 * 8.0 * 0.5, "{:.2?}", secs(&shares));
-    ensure!(kicks >= 4, "{kicks} idle CPUs woken for 7 hogs");
+    ensure!(kicks >= 4, "{kicks} idle CPUs kicked for 7 hogs");
     Ok(())
 }
 
@@ -132,12 +137,12 @@ fn pinned_tasks_stay() -> Result<()> {
     for _ in 0..100 {
         ensure!(
             pinned.cpu()? == 5,
-            "a task pinned to CPU 5 is on {}",
+            "a task pinned to CPU 5 is on CPU {}",
             pinned.cpu()?
         );
         ensure!(
             [1, 6].contains(&pair.cpu()?),
-            "a task for 1 and 6 is on {}",
+            "a task for CPUs 1 and 6 is on CPU {}",
             pair.cpu()?
         );
         sleep(Duration::from_millis(10));
@@ -332,8 +337,11 @@ fn realtime_keeps_away() -> Result<()> {
         sleep(Duration::from_millis(7));
         there += usize::from(sleeper.cpu()? == 3);
     }
-    println!("on CPU 3 in {there} of 50 looks, {left} CPUs left");
-    ensure!(there < 10 && left > 0, "{there} of 50 looks, {left} left");
+    println!("on CPU 3 in {there} of 50 samples, left it {left} times");
+    ensure!(
+        there < 10 && left > 0,
+        "on CPU 3 in {there} of 50 samples, left it {left} times"
+    );
     Ok(())
 }
 

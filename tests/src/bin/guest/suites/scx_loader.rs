@@ -47,7 +47,7 @@ fn named(ops: &str) -> Result<()> {
     let (state, now) = (scx_state()?, scx_ops().unwrap_or_default());
     ensure!(
         state == "enabled" && now.starts_with(ops),
-        "{state} with {now:?} and not {ops}"
+        "{state} with {now:?}, not {ops}"
     );
     Ok(())
 }
@@ -81,7 +81,7 @@ fn starts_again_what_was_killed() -> Result<()> {
     let seq = enable_seq()?;
     run_ok("pkill", &["-KILL", "-x", "scx_cosmos"])?;
     wait_for(LIMIT, || {
-        ensure!(enable_seq()? > seq, "nobody was enabled since");
+        ensure!(enable_seq()? > seq, "no scheduler was enabled");
         named("cosmos")
     })?;
     runs("cosmos")

@@ -84,7 +84,7 @@ impl Shape {
 
 fn number(value: &Value) -> Result<usize> {
     let number = value.as_u64();
-    Ok(number.with_context(|| format!("{value} is no number"))? as usize)
+    Ok(number.with_context(|| format!("{value} is not a number"))? as usize)
 }
 
 /// Compares the tables of the defaults with /sys.
@@ -120,7 +120,7 @@ fn compare() -> Result<()> {
         while next != n {
             ensure!(
                 core.len() < cpus.len(),
-                "from CPU {n} the ring of its core does not come back: {core:?}"
+                "the SMT ring of CPU {n} does not close: {core:?}"
             );
             core.push(next);
             next = number(&cpus[next]["smt_next"])?;
@@ -128,7 +128,7 @@ fn compare() -> Result<()> {
         core.sort();
         ensure!(
             number(&cpu["core"])? == core[0],
-            "CPU {n} is of core {}, its ring is {core:?}",
+            "CPU {n} has core {}, its SMT ring is {core:?}",
             cpu["core"]
         );
         cores.insert(core);
@@ -213,7 +213,7 @@ fn tables_follow_hotplug() -> Result<()> {
     if present.len() > MANY {
         // Hotplug stops all CPUs. With emulated CPUs on a busy host that can take more than
         // 5 s, which the sched_ext watchdog takes for a stall.
-        println!("left out");
+        println!("skipped");
         return Ok(());
     }
     for cpu in present.into_iter().skip(1) {
@@ -222,8 +222,8 @@ fn tables_follow_hotplug() -> Result<()> {
         let away = compare();
         // Restore the CPU for the tests that follow, also on an error.
         set_online([cpu], online)?;
-        away.with_context(|| format!("CPU {cpu} went, or came: {}", !online))?;
-        compare().with_context(|| format!("CPU {cpu} is back as it was: {online}"))?;
+        away.with_context(|| format!("CPU {cpu} toggled, online: {}", !online))?;
+        compare().with_context(|| format!("CPU {cpu} restored, online: {online}"))?;
     }
     Ok(())
 }
@@ -321,7 +321,7 @@ fn will_be(hogs: &[Hog], fine: impl Fn(&[f64]) -> bool) -> Result<()> {
             return Ok(());
         }
     }
-    bail!("this is not as it should be")
+    bail!("the hogs' CPU usage stays out of bounds")
 }
 
 fn two_hogs_a_cpu() -> Result<()> {
@@ -364,7 +364,7 @@ fn new_hogs_get_a_core_each() -> Result<()> {
         println!("{sharing} of {}", LOOKS * count);
         ensure!(
             sharing < LOOKS / 2,
-            "{count} hogs on {} cores: two share one in {sharing} of {LOOKS} looks",
+            "{count} hogs on {} cores: two share one in {sharing} of {LOOKS} samples",
             cores.len()
         );
     }
@@ -400,7 +400,7 @@ fn parted(shape: &Shape, core: &[usize], hogs: &[Hog; 2]) -> Result<(Duration, u
         .cores
         .iter()
         .find(|core| on.iter().all(|cpu| core.contains(cpu)));
-    ensure!(shared.is_none(), "they share {shared:?} again");
+    ensure!(shared.is_none(), "both are on {shared:?} again");
     Ok((time, counter(&status()?, "leave_core")? - before))
 }
 
@@ -429,7 +429,7 @@ fn hogs_on_one_core_get_one_each() -> Result<()> {
     let shape = Shape::read()?;
     let core = shape.cores.iter().find(|core| core.len() > 1);
     let (Some(core), true) = (core, shape.cores.len() > 2) else {
-        println!("left out");
+        println!("skipped");
         return Ok(());
     };
     core_is_parted(&shape, core)?;
@@ -442,11 +442,11 @@ fn hogs_leave_an_llc_for_a_core() -> Result<()> {
     let shape = Shape::read()?;
     let core = shape.cores.iter().find(|core| core.len() > 1);
     let (Some(core), true, true) = (core, shape.llcs.len() > 1, shape.nr() <= MANY) else {
-        println!("left out");
+        println!("skipped");
         return Ok(());
     };
     let llc = shape.llcs.iter().find(|llc| llc.contains(&core[0]));
-    let llc = llc.context("a core of no LLC")?;
+    let llc = llc.context("a core without an LLC")?;
     let others = shape.cores.iter().filter(|other| *other != core);
     let firsts: Vec<_> = others
         .map(|other| other[0])
@@ -467,7 +467,7 @@ fn full_node_lends_to_the_nearest() -> Result<()> {
     let distances = distances(home)?;
     let nearest = distances.iter().filter(|d| **d > 10).min();
     let (Some(nearest), true) = (nearest, distances.len() > 2) else {
-        println!("left out");
+        println!("skipped");
         return Ok(());
     };
     let at_home = |cpu: &usize| shape.node[cpu] == home;
@@ -508,7 +508,7 @@ fn crowd_leaves_its_llc() -> Result<()> {
     println!("{:.2} CPUs: {parts:.2?}", sum(&parts));
     ensure!(
         sum(&parts) > 0.7 * place.nr() as f64,
-        "they do not spread: {:.2} CPUs of {}",
+        "the hogs use {:.2} CPUs of {}",
         sum(&parts),
         place.nr()
     );
