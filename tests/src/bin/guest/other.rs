@@ -19,7 +19,7 @@ pub const PROGRAM: &str = "/usr/bin/other";
 /// lavd costs the verifier a million instructions, on emulated CPUs.
 const START_LIMIT: Duration = Duration::from_secs(100);
 
-/// Disabling walks all tasks; the host may be slow.
+/// Disabling walks all tasks; with `Clock::Host`, the host may be slow.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Short, because the time to attach is measured.

@@ -25,7 +25,7 @@ use crate::sys::{
     set_online, wait_for,
 };
 
-/// On a busy host a task may get no CPU for some seconds.
+/// The soak boot has the host's clock: on a busy host, a task may get no CPU for some seconds.
 const LIMIT: Duration = Duration::from_secs(40);
 
 const CPUS: usize = 8;

@@ -25,7 +25,7 @@ const UNIT: &str = "scx_preload.service";
 /// Another scheduler, not enabled.
 const OTHER_UNIT: &str = "other_scheduler.service";
 
-/// Generous: the emulated CPUs are shared.
+/// Generous: under icount, virtual time includes the instructions of all CPUs.
 const COME_BACK: Duration = Duration::from_secs(30);
 
 pub const NORMAL: &[Test] = tests![

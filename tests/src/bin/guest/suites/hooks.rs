@@ -462,7 +462,7 @@ fn may_migrate() -> Result<()> {
 }
 
 fn cpu_capacity() -> Result<()> {
-    // On a busy host even a short burst can take some milliseconds.
+    // Half a slice divides long bursts from short ones: SHORT is far below 30 ms.
     let slices = &["--set", "slice_ns=60000000"];
     in_both_orders_with("hook_cpu_capacity", slices, || {
         let status = replaces_the_default("hook_cpu_capacity")?;
@@ -753,7 +753,6 @@ fn stay_on_core() -> Result<()> {
     load_override("stay_on_core", &[])?;
     let with_override = share_on_core()?;
     println!("on its core: {with_defaults} with the defaults, {with_override} with the override");
-    // On a busy host, some sleepers have not woken up by the time of the sample.
     ensure!(
         with_defaults < 0.3 && with_override > with_defaults + 0.3,
         "{with_defaults} and {with_override}"

@@ -211,8 +211,8 @@ fn tables_follow_hotplug() -> Result<()> {
     let shape = Shape::read()?;
     let present = cpu_list(&read(format!("{CPU}/present"))?)?;
     if present.len() > MANY {
-        // Hotplug stops all CPUs. With emulated CPUs on a busy host that can take more than
-        // 5 s, which the sched_ext watchdog takes for a stall.
+        // Hotplug stops all CPUs. With the host's clock and a busy host, that can take more
+        // than 5 s, which the sched_ext watchdog takes for a stall.
         println!("skipped");
         return Ok(());
     }
@@ -304,8 +304,8 @@ fn most(parts: &[f64]) -> f64 {
     parts.iter().copied().fold(0.0, f64::max)
 }
 
-/// Waits until the hogs' CPU usage is `fine`. CPU time in the guest is time of the host's
-/// clock, whether or not the host runs the emulated CPU: a busy host takes nothing from a hog,
+/// Waits until the hogs' CPU usage is `fine`. In the boot with the host's clock, guest CPU time
+/// passes whether or not the host runs the emulated CPU: a busy host takes nothing from a hog,
 /// but lengthens slices at random, which averages out over time.
 fn will_be(hogs: &[Hog], fine: impl Fn(&[f64]) -> bool) -> Result<()> {
     let usage = Usage::start(hogs)?;
@@ -405,8 +405,8 @@ fn parted(shape: &Shape, core: &[usize], hogs: &[Hog; 2]) -> Result<(Duration, u
 }
 
 /// Two hogs repeatedly leave a shared core, which takes two slices and two ticks each time:
-/// 18 ms at 250 Hz, and up to 34 ms more if the core has just lost a hog. A busy host adds to
-/// that.
+/// 18 ms at 250 Hz, and up to 34 ms more if the core has just lost a hog. In the boot with the
+/// host's clock, a busy host adds to that.
 fn core_is_parted(shape: &Shape, core: &[usize]) -> Result<()> {
     const ROUNDS: usize = 8;
     let hogs = [Hog::start(on(&core[..1]))?, Hog::start(on(&core[1..2]))?];
@@ -560,8 +560,8 @@ fn sleepers_wake_beside_hogs() -> Result<()> {
         ..on(&place.cpus)
     };
     let sleepers = Hog::start_many(place.nr().div_ceil(2), kind)?;
-    // Ideally 600 times in 6 s; 30 on a busy host. Tasks that only run when they are overdue,
-    // once a second, sleep 10 times.
+    // Ideally 600 times in 6 s; 30 with the host's clock on a busy host. Tasks that only run
+    // when they are overdue, once a second, sleep 10 times.
     wait_for(6 * SECOND, || {
         let often = sleepers
             .iter()
