@@ -4,9 +4,9 @@
  * is not on a DSQ: it gives the task no new slice and marks the CPU, start_leaving(). With
  * nothing else to run there, the kernel enqueues the task with SCX_ENQ_LAST, and
  * ops.enqueue() searches for the core: test_and_clear_leaving(), PRELOAD_WAKE_CORE. Both
- * hold the lock of the CPU's run queue. The mark is set by the winner of the core, as
- * siblings dispatch at the same tick. The search is a call of hook_pick_idle_cpu(), so that
- * an override that confines tasks decides on this, too.
+ * hold the lock of the CPU's run queue. As siblings dispatch at the same tick, only the one
+ * that wins the core sets the mark. The search calls hook_pick_idle_cpu(), so that an
+ * override that confines tasks controls it, too.
  */
 #include "vmlinux.h"
 
@@ -48,8 +48,8 @@ static bool shares_core(s32 cpu)
 /*
  * Should @p, alone on @cpu, leave it because a better core idles: a fast one if this one is
  * slow, any if it shares this one? Of two tasks that share a core only the first to ask
- * should, so that tasks do not wander. The kernel's relatives are update_misfit_status() and
- * smt_balance() in kernel/sched/fair.c.
+ * should, so that tasks do not wander. The kernel's counterparts are update_misfit_status()
+ * and smt_balance() in kernel/sched/fair.c.
  */
 __noinline bool start_leaving(struct task_struct *p __arg_trusted, s32 cpu)
 {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Balance between LLCs: where a newly idle CPU looks for work, and which other
- * DSQ a busy one compares its own with.
+ * Balance between LLCs: where a newly idle CPU looks for work, and which other DSQ a busy
+ * one compares its own with.
  *
- * No task waits in one LLC while another has idle CPUs for longer than a slice and
- * a tick: a CPU that goes idle looks at the DSQs of all LLCs, and a task that is
- * queued looks for an idle CPU in all LLCs. When both happen at once they can miss
- * each other. Then the next task to lose its CPU finds the idle one, and the waiting
- * task gets the CPU left behind.
+ * No task waits in one LLC for longer than a slice and a tick while another has idle CPUs:
+ * a newly idle CPU checks the DSQs of all LLCs, and a task that is queued searches all LLCs
+ * for an idle CPU. If both happen at once, they can miss each other. Then the next task to
+ * lose its CPU finds the idle one, and the waiting task gets the CPU left behind.
  */
 #include "vmlinux.h"
 
@@ -17,7 +16,7 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Dispatches of this CPU: counted on each, so in memory that is its own. */
+/* Dispatches of each CPU; per-CPU, as each dispatch counts. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -37,8 +36,8 @@ u64 near_load(u32 llc, u32 nth);
 s32 busiest_near(s32 cpu);
 
 /*
- * A number that is the lower, the nearer the LLC in @nth place from @llc is and the more
- * tasks wait in its DSQ; its index is in the low bits.
+ * Sort key of the @nth LLC by distance from @llc: lower if it is nearer, then if more tasks
+ * wait on its DSQ. Its index is in the low bits.
  */
 __noinline u64 near_load(u32 llc, u32 nth)
 {
@@ -52,8 +51,8 @@ __noinline u64 near_load(u32 llc, u32 nth)
 }
 
 /*
- * The LLC with the most waiting tasks, of the nearest that have any; negative if none of
- * the LLCs listed by distance has.
+ * Of the nearest LLCs with waiting tasks, the one with the most; negative if no LLC listed
+ * by distance has any.
  */
 __noinline s32 busiest_near(s32 cpu)
 {
@@ -81,7 +80,7 @@ s32 dfl_steal_llc(s32 cpu, u32 nth)
 	nth--;
 	if (nth < near)
 		return llc_near(cpu_llc_id(cpu), nth);
-	/* A machine with more LLCs than are listed: the others in a ring. */
+	/* If there are more LLCs than are listed: the others, in ring order. */
 	return nth < nr_llcs() ? nth_other_llc(cpu, nth) : -1;
 }
 
@@ -114,7 +113,7 @@ bool __weak hook_may_migrate(struct task_struct *p __arg_trusted, s32 cpu)
 	return dfl_may_migrate(p, cpu);
 }
 
-/* Move the first task of another LLC's DSQ that @cpu may run, and that may migrate, here. */
+/* Move to @cpu the first task on @llc's DSQ that may migrate there. */
 __noinline bool move_between_llcs(s32 cpu, u32 llc)
 {
 	struct task_struct *p;
@@ -150,8 +149,8 @@ s32 steal_llc(s32 cpu, u32 nth)
 }
 
 /*
- * Count a dispatch. Every PRELOAD_BALANCE_INTERVAL dispatches it is time to look beyond
- * the DSQs of this CPU: returns the number of that turn, else 0.
+ * Count a dispatch. Every PRELOAD_BALANCE_INTERVAL dispatches, the CPU looks beyond its own
+ * DSQs: returns the number of that turn, else 0.
  */
 u32 balance_turn(void)
 {
@@ -163,9 +162,9 @@ u32 balance_turn(void)
 }
 
 /*
- * This CPU has pulled a task: where one was behind, more may be. Make the next dispatch a
- * turn again, or the surplus of a crowded LLC would leave it one by one, and the first
- * tasks to leave would run alone meanwhile.
+ * This CPU has pulled a task, and more may be behind. Make the next dispatch a turn, too:
+ * otherwise tasks leave a crowded LLC only one per interval, and the first ones run alone
+ * meanwhile.
  */
 void balance_again(void)
 {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Soft bypass, see include/scx_preload/bypass.bpf.h: the timer that ends it and looks for
- * stalls, and how tasks that wait in the DSQs of one bypass state get to run in the next.
- * guard.bpf.c begins it.
+ * stalls, and how tasks that were queued before a change get to run after it. guard.bpf.c
+ * begins it.
  *
- * Without overrides none of this is loaded: its conditions are constants then, and the
- * verifier drops the code.
+ * Without overrides, the conditions are constants and the verifier drops all of this code.
  */
 #include "vmlinux.h"
 
@@ -22,13 +21,13 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* A soft bypass is forgotten after so long without another one. */
+/* A soft bypass is forgotten after this time without another one. */
 #define FORGET_NS (600 * NSEC_PER_SEC)
 
-/* How often the watch looks for stalls, and for requests of the user. */
+/* How often the watch checks for stalls and for requests of the user. */
 #define WATCH_NS (125 * NSEC_PER_MSEC)
 
-/* Tasks that a dispatch takes out of an override's DSQs. */
+/* Most tasks that one dispatch takes from the override. */
 #define DRAIN_BATCH 16
 
 enum wish {
@@ -49,7 +48,7 @@ struct {
 	__type(value, struct watch);
 } preload_watch SEC(".maps");
 
-/* What `scx_preload bypass` writes: enum wish. */
+/* Written by `scx_preload bypass`: enum wish. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -86,7 +85,7 @@ __noinline void find_stall(void)
 	}
 }
 
-/* An idle CPU whose run queue has tasks, kept by an override, has to dispatch. */
+/* An idle CPU whose run queue has tasks that an override keeps has to dispatch. */
 __noinline void kick_waiting(void)
 {
 	s32 cpu;
@@ -109,7 +108,7 @@ __noinline void watch_once(u32 wish)
 		b->tick_ns = (now - b->first_ns) / ticks;
 	if (wish == WISH_ON) {
 		change.reason = PRELOAD_BYPASS_USER;
-		/* Also a bypass that began for another reason. */
+		/* Also extends a bypass that began for another reason. */
 		b->until = BYPASS_FOREVER;
 		bypass_change(&change);
 	} else if (wish == WISH_OFF || (b->on && now >= b->until)) {
@@ -136,7 +135,7 @@ static int watch(void *map, u32 *key, struct watch *w)
 {
 	u32 zero = 0, *wish = bpf_map_lookup_elem(&preload_wishes, &zero);
 
-	/* Waiting tasks are not ours any more. The next start starts the timer again. */
+	/* The scheduler has ended: waiting tasks are not ours. ops.init() restarts the timer. */
 	if (preload_exit_info.kind)
 		return 0;
 	watch_once(wish ? __sync_lock_test_and_set(wish, WISH_NONE) : WISH_NONE);
@@ -156,7 +155,7 @@ s32 bypass_init(void)
 	preload_bypass.first_ns = bpf_ktime_get_ns();
 	preload_bypass.since = preload_bypass.first_tick;
 	err = bpf_timer_init(&w->timer, &preload_watch, CLOCK_MONOTONIC);
-	/* EBUSY: the timer of an earlier start. */
+	/* EBUSY: an earlier start has initialized it. */
 	if (!err || err == -EBUSY)
 		err = bpf_timer_set_callback(&w->timer, watch);
 	return err ?: bpf_timer_start(&w->timer, WATCH_NS, 0);
@@ -170,7 +169,7 @@ static bool waits_since_change(const struct task_struct *p)
 
 /*
  * Move @p from the override's DSQ @foreign (0: not on any DSQ, the override holds it itself)
- * to the default's DSQ, and wake an idle CPU for it.
+ * to the defaults' DSQ, and wake an idle CPU for it.
  */
 static void rescue(struct task_struct *p, s32 cpu, u64 foreign)
 {
@@ -229,8 +228,8 @@ __noinline void drain(s32 cpu)
 }
 
 /*
- * After soft bypass began or ended, until the tasks that waited then have run: the first of
- * them runs next on @cpu. Returns whether there was one.
+ * After soft bypass has begun or ended, until the tasks that waited then have run: move the
+ * longest waiting one to @cpu's local DSQ. Returns whether it did.
  */
 bool dispatch_before_change(s32 cpu)
 {

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Weights of cgroups: with the cpu controller on, a cgroup gets its cpu.weight's part of
- * its parent's share, however many tasks it has.
+ * Weights of cgroups: with the cpu controller enabled, a cgroup gets a part of its parent's
+ * share in proportion to its cpu.weight, however many tasks it has.
  *
- * All tasks wait in the same DSQs, sorted by virtual time, so that the charge of its tasks
- * makes a cgroup's share. The weight of a task counts for the part that it has among the
- * tasks of its cgroup, of the cgroup's weight:
+ * All tasks wait on the same DSQs, sorted by virtual time, so a cgroup's share depends on
+ * what its tasks are charged. The effective weight of a task is its part of the weight of
+ * its cgroup:
  *
  *	weight * (cgroup's weight in its parent, likewise) / (load of the cgroup)
  *
  * where load is the sum of the weights of the runnable tasks and groups in it, averaged over
  * time: the kernel's load_avg of a task group, calc_group_shares() in kernel/sched/fair.c.
- * Tasks outside of cgroups compete with the topmost cgroups, as they do there.
+ * Tasks in the root cgroup compete with the topmost cgroups, as in the kernel.
  *
  * Nothing is counted at wakeups. The tick, which finds a task in proportion to its run
- * time, adds what the task has run and waited since the last tick that found it.
+ * time, adds the time that it has run and waited since the last tick that found it.
  */
 #include "vmlinux.h"
 
@@ -35,10 +35,10 @@ char _license[] SEC("license") = "GPL";
 
 #define MAX_GROUPS 4096
 
-/* By css.id of the cpu controller, which is small: the kernel reuses freed ones. */
+/* Indexed by css.id of the cpu controller, which is small, as the kernel reuses ids. */
 struct group {
-	u64 tg; /* the task_group that has the number */
-	u64 period; /* that the sums are of */
+	u64 tg; /* the task_group that has this id */
+	u64 period; /* number of the period that the sums cover */
 	u64 runnable; /* ns that its tasks and child groups were runnable */
 	u64 load; /* ns * weight of these */
 	u64 load_avg; /* weight */
@@ -49,15 +49,15 @@ struct group {
 static struct group groups[MAX_GROUPS];
 
 /*
- * The root cgroup has number 1; the groups of CONFIG_SCHED_AUTOGROUP have none. Of
- * more cgroups than there is room for, the last have no weight.
+ * The root cgroup has id 1; the groups of CONFIG_SCHED_AUTOGROUP have none. Cgroups beyond
+ * MAX_GROUPS have no weight.
  */
 static bool is_group(u32 css_id)
 {
 	return css_id > 1 && css_id < MAX_GROUPS;
 }
 
-/* Is @p in a cgroup that has a weight? Not with the cpu controller off. */
+/* Is @p in a cgroup that has a weight? Not if the cpu controller is disabled. */
 static bool in_group(struct task_struct *p)
 {
 	return bpf_core_field_exists(p->sched_task_group->scx.weight) &&
@@ -86,7 +86,7 @@ static u64 group_weight(const struct task_group *tg)
 	return tg->scx.weight ?: 1;
 }
 
-/* By how much more than its weight says @p is charged, in 1/PRELOAD_CGROUP_ONE. */
+/* Factor of @p's charge for the weights of its cgroups, in 1/PRELOAD_CGROUP_ONE. */
 u64 cgroup_scale(struct task_struct *p __arg_trusted)
 {
 	return in_group(p) ? scale_by_id(p->sched_task_group->css.id) : PRELOAD_CGROUP_ONE;
@@ -99,9 +99,9 @@ u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u64 part, u64
 void group_add_task(struct task_struct *p __arg_trusted, u64 ns);
 
 /*
- * @gone periods are over: renew the average and the scale of @g. @least is the weight of
- * a runnable member, and so the least load while it runs; @above is the parent's scale,
- * @weight the group's there.
+ * @gone periods have passed: update the average and the scale of @g. @least is the weight
+ * of a runnable member, a lower bound of the load; @above is the parent's scale, @weight
+ * the group's weight there.
  */
 __noinline void group_renew(struct group *g __arg_nonnull, u64 gone, u64 least, u64 above,
 			    u64 weight)
@@ -118,9 +118,9 @@ __noinline void group_renew(struct group *g __arg_nonnull, u64 gone, u64 least, 
 }
 
 /*
- * Add to @tg the load of one of its tasks or child groups, of this @weight, which was
- * runnable for @part of the @ns for which something in it was. Returns the part for which
- * @tg itself was.
+ * Add to @tg the load of one of its tasks or child groups, of weight @weight. A task in it
+ * was runnable for @ns; @part of that counts for the child, as several of its tasks can be
+ * runnable at a time. Returns the part that counts for @tg.
  */
 __noinline u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u64 part, u64 weight,
 			 u64 period)
@@ -134,7 +134,7 @@ __noinline u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u6
 		g->scale = PRELOAD_CGROUP_ONE;
 	}
 	old = g->period;
-	/* One CPU renews it; the additions of others meanwhile can get lost. */
+	/* One CPU updates it; concurrent additions of others can get lost. */
 	if (old < period && __sync_bool_compare_and_swap(&g->period, old, period))
 		group_renew(g, period - old, weight, parent_scale(tg), group_weight(tg));
 
@@ -164,9 +164,9 @@ __noinline void group_add_task(struct task_struct *p __arg_trusted, u64 ns)
 }
 
 /*
- * A tick found @p running. Add to its cgroup's load what it has run and waited since a tick
- * last found it, or @least if that is more: a task that runs for less than a tick is not
- * found each time.
+ * A tick found @p running. Add to its cgroup's load the time that it has run and waited
+ * since a tick last found it, or @least if that is more: a task that runs for less than a
+ * tick is not found each time.
  */
 void cgroup_tick(struct task_struct *p __arg_trusted, u64 least)
 {

@@ -5,7 +5,7 @@
 
 #include "internal.bpf.h"
 
-/* The scale of a task outside of cgroups. */
+/* The scale of a task outside of cgroups that have a weight. */
 #define PRELOAD_CGROUP_ONE (1ULL << 12)
 
 u64 cgroup_scale(struct task_struct *p __arg_trusted);

@@ -16,12 +16,12 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* The head that is to run next, as far as DSQs have been read. */
+/* The head to run next, among the DSQs read so far. */
 struct candidate {
 	u64 vtime; /* valid if any */
-	u32 llc; /* whose DSQ it waits in */
+	u32 llc; /* whose DSQ it waits on */
 	bool any;
-	bool pinned; /* it waits in the CPU's own DSQ instead */
+	bool pinned; /* it waits on the CPU's DSQ instead */
 };
 
 /* Parts of do_dispatch(): global functions, which the verifier checks once each. */
@@ -34,7 +34,7 @@ bool keep_running(struct task_struct *prev __arg_trusted, s32 cpu,
 bool move_candidate(s32 cpu, struct candidate *next __arg_nonnull);
 void newidle_balance(s32 cpu);
 
-/* Make @head the candidate if its vtime is lower. Returns whether it is. */
+/* Make @head the candidate if its vtime is lower. Returns whether it was. */
 static bool consider(const struct task_struct *head, struct candidate *next)
 {
 	u64 vtime;
@@ -56,7 +56,7 @@ __noinline bool consider_head(u64 dsq, struct candidate *next __arg_nonnull)
 
 /*
  * The head of @llc's DSQ. Each dispatch reads it, so the kernel looks the DSQ up by its ID
- * only until a task that waits there has shown its address.
+ * only until a waiting task has revealed the DSQ's address.
  */
 __noinline bool consider_llc(u32 llc, struct candidate *next __arg_nonnull)
 {
@@ -77,7 +77,7 @@ __noinline bool consider_llc(u32 llc, struct candidate *next __arg_nonnull)
 	return consider(head, next);
 }
 
-/* The DSQs that @cpu runs from. */
+/* The DSQs that @cpu normally runs tasks from. */
 __noinline void consider_near(s32 cpu, struct candidate *next __arg_nonnull)
 {
 	u32 llc = cpu_llc_id(cpu);
@@ -91,8 +91,8 @@ __noinline void consider_near(s32 cpu, struct candidate *next __arg_nonnull)
 }
 
 /*
- * Another LLC's DSQ. Its head has to be a slice behind: moving a task costs it its cache.
- * Returns whether it is the candidate.
+ * Another LLC's DSQ. Its head has to be a slice behind, as a task that moves loses its
+ * cache. Returns whether it became the candidate.
  */
 __noinline bool consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __arg_nonnull)
 {
@@ -101,7 +101,7 @@ __noinline bool consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __a
 
 	if (llc < 0)
 		return false;
-	/* An LLC without waiting tasks has no time of its own: keep up. */
+	/* Without waiting tasks, an LLC's clock stands still: keep up with the other. */
 	if (!next->any)
 		advance_clock(cpu_llc_id(cpu), preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].clock,
 			      PRELOAD_VTIME_WINDOW_NS);
@@ -138,7 +138,7 @@ __noinline bool keep_running(struct task_struct *prev __arg_trusted, s32 cpu,
 }
 
 /*
- * Move the candidate to the local DSQ. Heads are read without a lock: if it has gone, the
+ * Move the candidate to the local DSQ. Heads are read without a lock: if it is gone, the
  * next task of its DSQ or of another one will do.
  */
 __noinline bool move_candidate(s32 cpu, struct candidate *next __arg_nonnull)
@@ -166,7 +166,7 @@ __noinline void newidle_balance(s32 cpu)
 	s32 llc;
 	u32 nth;
 
-	/* Mostly one LLC has any: the default's result, without a search for it. */
+	/* Usually at most one LLC has waiting tasks: the default's result, without a search. */
 	if (!is_asked(HOOK_STEAL_LLC) && nr_llcs() <= 64 && !(others & (others - 1))) {
 		if (!others)
 			return;
@@ -186,10 +186,10 @@ __noinline void newidle_balance(s32 cpu)
 	}
 }
 
-/* No DSQ of an override's own: the kernel has this bit for itself. */
+/* Not a DSQ of an override: the kernel reserves SCX_DSQ_FLAG_BUILTIN. */
 #define NO_DSQ (~0ULL)
 
-/* @own is a constant for the default's case, which then pays nothing for the other. */
+/* For the defaults, @own is the constant NO_DSQ, and the code for it costs nothing. */
 static __always_inline void dispatch_with(s32 cpu, struct task_struct *prev, u64 own)
 {
 	bool runnable = prev && (prev->scx.flags & PRELOAD_TASK_QUEUED), is_own = false;

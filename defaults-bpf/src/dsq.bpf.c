@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * DSQs: one for each LLC, for tasks that may use several CPUs, and one for each CPU, for
- * tasks that may use one, all sorted by virtual time.
+ * DSQs: one for each LLC, for tasks that may run on several CPUs, and one for each CPU, for
+ * tasks that may run on one only, all sorted by virtual time.
  */
 #include "vmlinux.h"
 
@@ -18,7 +18,7 @@ u64 preload_waiting __attribute__((aligned(64)));
 s32 create_cpu_dsqs(s32 cpu);
 s64 hooked_dsq(struct task_struct *p __arg_trusted, s32 cpu);
 
-/* The DSQs of @cpu and its LLC; DSQs that exist stay as they are. */
+/* Create the DSQs of @cpu and its LLC unless they exist. */
 __noinline s32 create_cpu_dsqs(s32 cpu)
 {
 	s32 node = scx_bpf_cpu_node(cpu), err = scx_bpf_create_dsq(PRELOAD_DSQ_CPU(cpu), node);
@@ -30,7 +30,7 @@ __noinline s32 create_cpu_dsqs(s32 cpu)
 
 /*
  * Create the DSQs of all online CPUs and of their LLCs: before a refresh of the topology
- * publishes an LLC, as tasks are queued there at once. Returns a negative errno.
+ * publishes an LLC, as tasks are queued there at once. Returns 0 or a negative errno.
  */
 s32 create_dsqs(void)
 {
@@ -48,7 +48,7 @@ s32 create_dsqs(void)
 	return err;
 }
 
-/* Returns a negative errno; -EEXIST if two overrides use one space. */
+/* Returns 0 or a negative errno; -EEXIST if two overrides use the same space. */
 s32 create_own_dsqs(void)
 {
 	u32 i, nth;
@@ -65,9 +65,8 @@ s32 create_own_dsqs(void)
 }
 
 /*
- * May @cpu's own DSQ have tasks? Most never have any, and the kernel looks a DSQ up by
- * its ID. The flag and the DSQ are filled, and the flag is cleared, under the lock of
- * @cpu's run queue.
+ * May @cpu's DSQ have tasks? Most never have any: the flag saves the kernel's lookup by ID.
+ * It is set and cleared, and tasks are inserted, under the lock of @cpu's run queue.
  */
 bool has_pinned(s32 cpu)
 {
@@ -90,8 +89,8 @@ s64 __weak hook_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 }
 
 /*
- * The hook's result: an LLC that @p can run in, or a DSQ of the override's own; else the
- * LLC of @cpu.
+ * The hook's result: an LLC that @p may run in, or an own DSQ of the override; else the LLC
+ * of @cpu.
  */
 s64 hooked_dsq(struct task_struct *p __arg_trusted, s32 cpu)
 {
@@ -114,8 +113,8 @@ s64 hooked_dsq(struct task_struct *p __arg_trusted, s32 cpu)
 }
 
 /*
- * The DSQ that @p is to wait in near @cpu. Tasks that may use one CPU get that CPU's own: in
- * an LLC's DSQ all other CPUs would have to walk past them.
+ * The DSQ for @p near @cpu. A task that may run on one CPU only goes to that CPU's DSQ: on
+ * an LLC's DSQ, all other CPUs would have to walk past it.
  */
 u64 task_dsq(struct task_struct *p __arg_trusted, s32 cpu)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The DSQs that tasks wait in: one for each LLC, one for each CPU, and the overrides' own. */
+/* The DSQs that tasks wait on: one for each LLC, one for each CPU, and those of overrides. */
 #ifndef SCX_PRELOAD_DSQ_BPF_H
 #define SCX_PRELOAD_DSQ_BPF_H
 
@@ -16,9 +16,9 @@ static __always_inline bool is_default_dsq(u64 dsq)
 }
 
 /*
- * LLCs whose DSQs may have tasks, a bit each (more than 64 share bits): read by CPUs that go
- * idle, and seldom written, like the root domain's `overloaded` in kernel/sched/sched.h. A
- * task that is queued while another CPU finds the DSQ empty can be missed; the CPUs of its
+ * LLCs whose DSQs may have tasks, a bit each (more than 64 LLCs share bits): read by newly
+ * idle CPUs and rarely written, like the root domain's `overloaded` in kernel/sched/sched.h.
+ * A task that is queued while another CPU finds the DSQ empty can be missed; the CPUs of its
  * own LLC and the balancing turns of others find it.
  */
 extern u64 preload_waiting;
@@ -45,7 +45,7 @@ static __always_inline void llc_clear_waiting(u32 llc)
 		__sync_fetch_and_and(&preload_waiting, ~llc_bit(llc));
 }
 
-/* IMMED: if RT takes the CPU, now or later, the task is enqueued again and others may run it. */
+/* IMMED: if RT takes the CPU, now or later, the task is enqueued again and may run elsewhere. */
 static __always_inline bool move_from_llc(u32 llc)
 {
 	return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc), PRELOAD_ENQ_IMMED);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What begins soft bypass: results out of range, time spent in overrides, tasks that wait
- * too long, the override itself. bypass.bpf.c ends it and moves the waiting tasks.
+ * The causes of soft bypass: results out of range, time spent in overrides, tasks that wait
+ * too long, a request of the override. bypass.bpf.c ends it and moves the waiting tasks.
  *
- * Without overrides none of this is loaded: its conditions are constants then, and the
- * verifier drops the code.
+ * Without overrides, the conditions are constants and the verifier drops all of this code.
  */
 #include "vmlinux.h"
 
@@ -21,9 +20,9 @@ struct preload_bypass preload_bypass __attribute__((aligned(64)));
 
 /* Bad and slow results on a CPU. */
 struct faults {
-	u64 second; /* when the second began, ns */
+	u64 second; /* start of the second, ns */
 	u64 bad; /* results out of range in it */
-	u64 window; /* when the window began, jiffies */
+	u64 window; /* start of the window, jiffies */
 	u64 spent; /* ticks that passed in hooks in it */
 };
 
@@ -36,7 +35,7 @@ struct {
 
 void kick_all(void);
 
-/* Tasks wait in DSQs that no CPU looks at any more: all CPUs have to dispatch. */
+/* After a change, tasks may wait on DSQs that no CPU reads: all CPUs have to dispatch. */
 __noinline void kick_all(void)
 {
 	s32 cpu;
@@ -46,8 +45,8 @@ __noinline void kick_all(void)
 }
 
 /*
- * Begin soft bypass, or end it (PRELOAD_BYPASS_NONE). Of several CPUs one does it. The flag
- * that all read is set last: a CPU that sees it sees the rest.
+ * Begin soft bypass, or end it (PRELOAD_BYPASS_NONE). If several CPUs try, one succeeds.
+ * The flag is set last: a CPU that sees it sees the rest.
  */
 __noinline void bypass_change(struct bypass_change *change __arg_nonnull)
 {
@@ -87,7 +86,7 @@ void preload_bypass_ask(struct preload_bypass_why *why __arg_nonnull)
 	bypass_change(&change);
 }
 
-/* Begin soft bypass because of what @hook did on this CPU. */
+/* Begin soft bypass because of @hook on this CPU. */
 static void blame(u32 reason, u32 hook)
 {
 	struct bypass_change change = {
@@ -130,7 +129,7 @@ void bad_result(u32 hook)
 
 /*
  * A tick passed during a call of @hook that began at @from. The more time the hook takes,
- * the more often that happens: over a window, the ticks add up to the time.
+ * the more often that happens: over a window, the ticks add up to the time spent.
  */
 void spent_in(u32 hook, u64 from)
 {
@@ -153,11 +152,11 @@ void spent_in(u32 hook, u64 from)
 
 /*
  * Has the longest waiting task of @cpu's run queue waited for too long? A task of low weight
- * or beside many others may wait longer. A task on a DSQ of the kernel's own is not the
+ * or beside many others may wait longer. A task on a built-in DSQ of the kernel is not the
  * override's fault, nor is a CPU that RT keeps busy.
  *
- * Reads without a lock. A task that has gone meanwhile reads as zeros or as its old self;
- * the list is read again at the end.
+ * Reads without a lock. A task that has exited meanwhile reads as zeros or stale values; the
+ * list is read again at the end.
  */
 __noinline bool is_stalled(s32 cpu, struct bypass_change *change __arg_nonnull)
 {
@@ -192,7 +191,7 @@ __noinline bool is_stalled(s32 cpu, struct bypass_change *change __arg_nonnull)
 	return true;
 }
 
-/* For a dispatch that is about to serve such a task before the watch has seen it. */
+/* For a dispatch that is about to run a stalled task before the watch has seen it. */
 void report_stall(s32 cpu)
 {
 	struct bypass_change change = {};

@@ -19,7 +19,7 @@ struct bypass_change {
 	u64 at; /* as in dmesg, ns */
 	u64 waited; /* for a stall, ns */
 	u32 reason; /* enum preload_bypass_reason */
-	u32 hook; /* whose results were bad, or slow */
+	u32 hook; /* the hook with bad or slow results */
 	s32 pid; /* the task that waited */
 	s32 cpu;
 	struct preload_bypass_why why; /* the override's message, or the name of that task */
@@ -29,11 +29,11 @@ struct preload_bypass {
 	u32 on; /* enum preload_bypass_reason; read for each decision */
 	u32 changing;
 	u32 seq; /* counts changes */
-	u32 told; /* the last one that hook_bypass() was called for */
-	u32 times; /* how often it began, less the forgotten ones */
-	u64 since; /* the last change, jiffies */
-	u64 changed_at; /* the same, or when a time was forgotten, ns */
-	u64 until; /* when it is to end, ns */
+	u32 told; /* the last change that hook_bypass() was called for */
+	u32 times; /* how often it began, without the forgotten ones */
+	u64 since; /* time of the last change, jiffies */
+	u64 changed_at; /* the same, or when a soft bypass was forgotten, ns */
+	u64 until; /* planned end, ns */
 	u64 first_tick; /* jiffies at the start, and ns: the length of a tick is not in BTF */
 	u64 first_ns;
 	u64 tick_ns;
@@ -76,7 +76,7 @@ void report_stall(s32 cpu);
 			spent_in(HOOK, __from);                                                    \
 	} while (0)
 
-/* The override's result of a hook, or that of its default body. */
+/* The result of a hook's override, or of its default. */
 #define ask_hook(HOOK, override, dfl)                                                              \
 	({                                                                                         \
 		typeof(dfl) __result;                                                              \

@@ -3,7 +3,7 @@
  * Giving way to other schedulers. There can be one root scheduler, and the kernel cannot
  * swap it: a second one gets -EBUSY. But a scheduler creates its struct_ops map long before
  * it attaches it, as the programs are verified in between. So that map is the signal to
- * leave. The loader's `resume` decides whether and when the defaults are attached again.
+ * leave. The loader's `resume` decides whether and when the defaults are reattached.
  */
 #include "vmlinux.h"
 
@@ -16,13 +16,13 @@ char _license[] SEC("license") = "GPL";
 /* Exit code of an exit for another scheduler ("give"). */
 #define PRELOAD_EXIT_GIVE_WAY 0x67697665
 
-/* The longest that another scheduler is made to wait until ours is disabled. */
+/* The longest time that another scheduler has to wait until ours is disabled. */
 #define LEAVE_MAX_NS (5 * NSEC_PER_SEC)
 
 struct preload_handover preload_handover;
 
 /*
- * A member of a system call's argument: its layout is user space ABI, and needs no CO-RE
+ * A member of a system call's argument, whose layout is user space ABI and needs no CO-RE
  * relocation.
  */
 #define attr_of(attr, member)                                                                      \
@@ -62,7 +62,7 @@ static bool is_ours(const union bpf_attr *attr)
 
 /*
  * The loader associates this program with our ops table: scx_bpf_exit() ends the scheduler
- * of that table, and none if another one is the root.
+ * of that table, and does nothing if another one is the root.
  */
 SEC("fexit/bpf_struct_ops_map_alloc")
 int BPF_PROG(preload_give_way, const union bpf_attr *attr, const struct bpf_map *map)
@@ -101,7 +101,7 @@ int BPF_PROG(preload_gave_way, const union bpf_attr *attr, int err)
 	return 0;
 }
 
-/* The user wants no scheduler: ours must not return on the event of another one's end. */
+/* The user wants no scheduler: ours must not be reattached when another one ends. */
 SEC("fentry/sysrq_handle_sched_ext_reset")
 int BPF_PROG(preload_sysrq)
 {
@@ -120,8 +120,8 @@ int BPF_PROG(preload_left)
 /*
  * A scheduler with little to verify attaches while the kernel is still disabling ours, and
  * gets -EBUSY: it can sleep on scx_enable_mutex and then find the state not yet set. BPF
- * cannot sleep for an event, so this spins, once for each such scheduler. Without the LSM
- * `bpf`, the kernel's race decides.
+ * cannot wait for an event, so this spins, once for each such scheduler. Without the LSM
+ * `bpf`, the race remains.
  */
 SEC("lsm.s/bpf")
 int BPF_PROG(preload_wait, int cmd, const union bpf_attr *attr)

@@ -9,9 +9,9 @@
 
 struct preload_handover {
 	u64 at; /* when another scheduler's struct_ops map was created last, CLOCK_MONOTONIC, ns */
-	u32 pid; /* of the process that did it; 0 once it was attached or could not be */
-	u32 attached; /* from our start until the kernel has finished disabling us */
-	u32 sysrq; /* somebody has pressed sysrq-S, whichever scheduler it ended */
+	u32 pid; /* of that process; 0 once it has attached the scheduler, or failed to */
+	u32 attached; /* from our start until the kernel has finished disabling our scheduler */
+	u32 sysrq; /* sysrq-S was pressed, whichever scheduler it ended */
 	char comm[TASK_COMM_LEN];
 };
 

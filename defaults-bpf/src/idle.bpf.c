@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Idle CPU placement: where a task that wakes up runs at once, if anywhere. */
+/* Idle CPU selection: where a task that wakes up can run at once, if anywhere. */
 #include "vmlinux.h"
 
 #include "balance.bpf.h"
@@ -21,7 +21,7 @@ char _license[] SEC("license") = "GPL";
 /* A CPU is under pressure if RT, deadline and interrupts use a quarter of it, of 1024. */
 #define PRESSURE_MAX 256
 
-/* These averages stand still while a CPU idles, and are worthless after this time. */
+/* These averages stand still while a CPU idles, and are stale after this time. */
 #define PRESSURE_STALE_NS (50 * NSEC_PER_MSEC)
 
 /* LLCs of other nodes that a wakeup searches one by one, the nearest first. */
@@ -92,7 +92,7 @@ __noinline bool is_pressed(s32 cpu)
 	return used >= PRESSURE_MAX && scx_bpf_now() - rq->clock < PRESSURE_STALE_NS;
 }
 
-/* Did @p use more than half a slice before it slept? scx.slice has the rest. */
+/* Did @p use more than half a slice before it slept? scx.slice is the rest. */
 static bool takes_long(struct task_struct *p)
 {
 	return p->scx.slice < slice_ns / 2;
@@ -112,9 +112,9 @@ __noinline s32 pick_in_llc(u32 llc)
 }
 
 /*
- * Will the waker sleep sooner than an idle CPU could wake up? SCX_WAKE_SYNC says that it
- * is about to, but the writer of a pipe says so too and goes on writing. So its turns have
- * to be short, on average since its fork, and the current one too.
+ * Will the waker sleep sooner than an idle CPU could wake up? SCX_WAKE_SYNC announces it,
+ * but also for the writer of a pipe, which goes on writing. So the waker's turns have to be
+ * short, on average since its fork, and so does the current one.
  */
 static bool takes_short_turns(const struct task_struct *waker)
 {
@@ -135,11 +135,11 @@ static bool runs_anywhere(struct task_struct *p)
 }
 
 /*
- * With some CPU idle: as near to prev_cpu as possible, and as alone as possible within
- * each step. The last step is the kernel's search, which goes by nodes; it is not the only
+ * If a CPU is idle: one as near to prev_cpu as possible and, within each step, an idle core
+ * if possible. The last step is the kernel's search, which goes by nodes; it is not the only
  * one because it takes an idle core of another LLC before an idle sibling in this one. It
- * also combines masks, for a task with an affinity. Its WAKE_SYNC rule is left out, as that
- * queues the task behind a waker that runs for any length. With PRELOAD_WAKE_CORE it is the
+ * also combines masks, for a task with an affinity. Its WAKE_SYNC rule is left out, as it
+ * queues the task behind a waker that may go on running. With PRELOAD_WAKE_CORE, it is the
  * only step, and restricted to idle cores.
  */
 __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
@@ -211,9 +211,9 @@ __noinline s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu,
 
 /*
  * For a wakeup whose waker is about to sleep and is the only task on this CPU: the CPU
- * itself, if it will be free before another could be woken and the two wake each other
- * only; or an idle CPU of the waker's LLC, whose cache has the waker's data, if it wakes
- * this task only. A task with many wakers would be drawn from CPU to CPU, and would delay
+ * itself, if it will be free before another could wake up and the two wake only each other;
+ * or an idle CPU of the waker's LLC, whose cache has the waker's data, if the waker wakes
+ * only this task. A task with many wakers would be drawn from CPU to CPU, and would delay
  * the tasks that it wakes itself.
  */
 __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
@@ -223,7 +223,7 @@ __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
 	bool yields = takes_short_turns(waker), elsewhere = waker_llc != cpu_llc_id(prev_cpu);
 	const struct rq *rq;
 
-	/* Mostly neither is true, and nothing else need be read. */
+	/* Usually neither is true, and nothing else need be read. */
 	if (!yields && !elsewhere)
 		return -1;
 	rq = cpu_rq(bpf_get_smp_processor_id());
@@ -241,9 +241,9 @@ __noinline s32 pick_sync(struct task_struct *p __arg_trusted, s32 prev_cpu)
 }
 
 /*
- * Two cases have to be fast: a machine with idle CPUs, where prev_cpu is nearly always one
- * of them, and one without any, where tasks wait already and reading the idle mask is all
- * that is needed.
+ * Two cases have to be fast: a system with idle CPUs, where prev_cpu is nearly always one
+ * of them, and one without any, where tasks wait already and reading the idle mask is
+ * enough.
  */
 s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags)
 {
@@ -252,7 +252,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 
 	preload_count_dfl(HOOK_PICK_IDLE_CPU);
 
-	/* Where tasks wait already prev_cpu is hardly idle. */
+	/* Where tasks wait already, prev_cpu is hardly ever idle. */
 	core_idle = !llc_has_waiting(cpu_llc_id(prev_cpu)) && core_is_idle(prev_cpu);
 	if (!core_idle && none_is_idle())
 		return -1;
@@ -275,7 +275,7 @@ s32 dfl_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wak
 		cpu = pick_near(p, prev_cpu, wake_flags);
 	if (cpu >= 0 && is_pressed(cpu))
 		cpu = pick_unpressed(p, prev_cpu, wake_flags, cpu);
-	/* is_asked() first: a constant, by which the verifier drops the rest. */
+	/* is_asked() first: constant without an override, so the verifier drops the rest. */
 	if (is_asked(HOOK_MAY_MIGRATE) && (wake_flags & PRELOAD_WAKE_CORE) && cpu >= 0 &&
 	    cpu_llc_id(cpu) != cpu_llc_id(prev_cpu) && !may_migrate(p, cpu)) {
 		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_IDLE);

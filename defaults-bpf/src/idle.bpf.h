@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Idle CPU placement. */
+/* Idle CPU selection. */
 #ifndef SCX_PRELOAD_IDLE_BPF_H
 #define SCX_PRELOAD_IDLE_BPF_H
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What every floor uses: the contract, units and arithmetic. Each floor has a header that
+ * Used by every floor: the contract, units and arithmetic. Each floor has a header that
  * lists what it offers to the floors above, and includes only headers of floors below:
  *
  *	settings, rq, stats		rodata set at load; the kernel's run queues; counters
- *	topology, cgroup, lifecycle	the CPUs; weights of cgroups; start and end
+ *	topology			tables of CPUs, cores, LLCs and nodes
  *	guard				calling overrides, and when to stop calling them
- *	dsq				the DSQs: their IDs, which one a task waits in
+ *	dsq				the DSQs: their IDs, which one a task waits on
+ *	task, partner, cgroup		data of tasks; tasks that wake each other; cgroup weights
  *	vtime, slice			order within a DSQ; how long a task runs
  *	balance, idle, active_balance	where a task runs: other LLCs, idle CPUs, better cores
  *	overdue				the bound on starvation
@@ -14,7 +15,7 @@
  *	bypass				from overrides to the defaults and back
  *	ops				the table and its callbacks
  *
- * power and handover stand beside.
+ * power, lifecycle and handover stand beside.
  */
 #ifndef SCX_PRELOAD_INTERNAL_BPF_H
 #define SCX_PRELOAD_INTERNAL_BPF_H

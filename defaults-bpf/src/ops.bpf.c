@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The ops table and its callbacks. They call hooks, by way of the floors below. */
+/* The ops table and its callbacks; the policies are on the floors below. */
 #include "vmlinux.h"
 
 #include "bypass.bpf.h"
@@ -58,7 +58,7 @@ void BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 	ask_override(HOOK_DISPATCH, hook_dispatch(cpu, prev));
 }
 
-/* Utilization and load, sampled: switches are too many to account at each. */
+/* Utilization and load are sampled: accounting at each switch would cost too much. */
 void BPF_STRUCT_OPS(preload_tick, struct task_struct *p)
 {
 	cgroup_tick(p, power_tick(scx_bpf_task_cpu(p)));
@@ -119,8 +119,8 @@ void BPF_STRUCT_OPS_SLEEPABLE(preload_exit, struct scx_exit_info *ei)
 }
 
 /*
- * timeout_ms bounds how long a stall can freeze a boot. No further callbacks: the kernel
- * calls each of them on its path, whether or not it has something to do.
+ * timeout_ms bounds how long a stall can freeze a boot. No further callbacks: each costs a
+ * call on the kernel's path, even if it does nothing.
  */
 SEC(".struct_ops.link")
 struct sched_ext_ops preload_ops = {

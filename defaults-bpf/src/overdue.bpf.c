@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Bound how long a task can starve. Virtual time says which task is next and not how long
- * that takes: beside enough tasks of more weight, or under an override that orders badly,
- * a task could wait until the kernel's watchdog ends the scheduler.
+ * Bound how long a task can starve. Virtual time orders tasks and does not bound how long
+ * they wait: beside enough tasks of more weight, or under an override that orders badly, a
+ * task could wait until the kernel's watchdog ends the scheduler.
  *
- * The kernel keeps the waiting tasks of each run queue in the order in which they began to
- * wait, for that watchdog. Only the first entry is looked at, and ops.dispatch() is called
- * with the lock held that protects it.
+ * For that watchdog, the kernel keeps the waiting tasks of each run queue in the order in
+ * which they began to wait. Only the first entry is read, and ops.dispatch() is called with
+ * the lock held that protects it.
  */
 #include "vmlinux.h"
 
@@ -19,8 +19,8 @@ char _license[] SEC("license") = "GPL";
 
 /*
  * Move the longest waiting task of @cpu's run queue to @cpu's local DSQ. Returns whether it
- * did: not if the task is on a local DSQ, as it is next already, nor if it is on no DSQ, as
- * it is being moved.
+ * did: not if the task is on a local DSQ, where it is next already, nor if it is not on any
+ * DSQ, as it is being moved.
  */
 bool dispatch_oldest(s32 cpu)
 {
@@ -50,7 +50,7 @@ bool dispatch_oldest(s32 cpu)
 	return moved;
 }
 
-/* The same, if that task is overdue. */
+/* The same, but only if that task is overdue. */
 bool dispatch_overdue(s32 cpu)
 {
 	const struct task_struct *oldest;

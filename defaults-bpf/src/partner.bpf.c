@@ -7,20 +7,19 @@
 
 char _license[] SEC("license") = "GPL";
 
-/* Tasks that woke up only each other so many times in a row are partners. */
+/* Tasks that woke up only each other this many times in a row are partners. */
 #define PARTNER_WAKES 8
 
 /*
- * Are @p and the current task, which wakes it up and is about to sleep, a pair? Not
- * if one of them wakes many. The kernel's relative is wake_wide() in
- * kernel/sched/fair.c.
+ * Are @p and the current task, which wakes it up and is about to sleep, a pair? Not if one
+ * of them wakes many. The kernel's counterpart is wake_wide() in kernel/sched/fair.c.
  */
 u32 task_bond(struct task_struct *p __arg_trusted)
 {
 	struct task_struct *waker = bpf_get_current_task_btf();
 	struct task_data *of_waker, *of_wakee;
 
-	/* A task that has rarely slept has rarely done this, and needs no data yet. */
+	/* A task that has rarely slept has rarely made sync wakeups, and needs no data yet. */
 	if (waker->nvcsw < 4 * PARTNER_WAKES)
 		return BOND_NONE;
 	of_waker = task_data(waker);

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * CPU frequency. The governor schedutil asks the scheduler how busy a CPU is, and runs it
- * at the highest frequency at all times if a sched_ext scheduler does not say.
+ * CPU frequency. The governor schedutil asks the scheduler how busy a CPU is, and always
+ * runs it at the highest frequency if a sched_ext scheduler sets no target.
  *
  * PELT of the fair class stands still under sched_ext. The tick finds a CPU busy in
- * proportion to its busy time, and the kernel accounts idle time at ticks, so that the rest
- * is the utilization: averaged like PELT, with a half-life of 32 ms, and without work on
- * switches.
+ * proportion to its busy time, and the kernel accounts idle time at ticks; the rest is the
+ * utilization, averaged like PELT with a half-life of 32 ms, without work at switches.
  */
 #include "vmlinux.h"
 
@@ -17,7 +16,7 @@ char _license[] SEC("license") = "GPL";
 /* 32 ms / ln 2 */
 #define TAU_NS (46 * NSEC_PER_MSEC)
 
-/* A CPU without our tick for longer than this starts over. */
+/* The average of a CPU starts over after this time without a tick of a sched_ext task. */
 #define TICK_UNUSED_NS (1000 * NSEC_PER_MSEC)
 
 /* Smaller changes of the target are not worth a call. */
@@ -94,7 +93,7 @@ __noinline void set_perf(s32 cpu, u32 util)
 	scx_bpf_cpuperf_set(cpu, target);
 }
 
-/* Idle time of @cpu since the boot, ns, as of its last tick. */
+/* Idle time of @cpu since boot, ns, as of its last tick. */
 static u64 idle_time(s32 cpu)
 {
 	const struct kernel_cpustat *stat = NULL;
@@ -104,7 +103,7 @@ static u64 idle_time(s32 cpu)
 	return stat ? stat->cpustat[CPUTIME_IDLE] + stat->cpustat[CPUTIME_IOWAIT] : 0;
 }
 
-/* @util after @time in which it was @now. */
+/* The average @util after @time at a utilization of @now. */
 static u64 averaged(u64 util, u64 now, u64 time)
 {
 	time = min(time, TAU_NS);

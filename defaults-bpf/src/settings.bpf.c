@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Settings of `scx_preload load --set`, and what the loader knows of the linked object. */
+/* Settings of `scx_preload load --set`, and properties of the linked object. */
 #include "vmlinux.h"
 
 #include "settings.bpf.h"
@@ -27,13 +27,13 @@ const volatile u64 bypass_hold_ms = 1000;
 /* From this one on, a soft bypass lasts until the user ends it; 0: never. */
 const volatile u64 bypass_max = 5;
 
-/* Count events and hook calls. Off, the verifier drops the code. */
+/* Count events and hook calls. If off, the verifier drops the code. */
 const volatile bool stats_enabled = true;
 
 /* The version of the contract, for `status`, which sees maps but no ELF sections. */
 const volatile u32 contract_version = PRELOAD_CONTRACT_VERSION;
 
-/* Bit n: hook n is overridden. The loader finds out from the symbols. */
+/* Bit n: hook n is overridden. The loader sets it from the symbols. */
 const volatile u64 overridden_hooks;
 
 /* The PRELOAD_OWN_QUEUES() of all overrides. */

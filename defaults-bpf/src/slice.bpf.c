@@ -45,9 +45,8 @@ bool __weak hook_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 
 }
 
 /*
- * Should @p, whose place in the DSQ is @vtime, run before the running task of @cpu has used
- * up its slice? That task's place was @scx.dsq_vtime when it was chosen; its run time since
- * then is added.
+ * Should @p, whose key is @vtime, run before the running task of @cpu has used up its slice?
+ * That task's key was scx.dsq_vtime when it was chosen; its run time since then is added.
  */
 bool preempts(struct task_struct *p __arg_trusted, s32 cpu, u64 vtime)
 {

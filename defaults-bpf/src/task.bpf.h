@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What is kept of each task, beside its vtime in the kernel's task_struct. */
+/* Data of each task, beside its vtime in the kernel's task_struct. */
 #ifndef SCX_PRELOAD_TASK_BPF_H
 #define SCX_PRELOAD_TASK_BPF_H
 
@@ -9,9 +9,9 @@
 struct task_data {
 	u64 vtime; /* virtual time used, ns */
 	u64 charged; /* sum_exec_runtime up to which it is charged, ns */
-	u64 accounted; /* run and wait time up to which its cgroup's load has it, ns */
-	u32 wakee; /* the task that it woke up last, when it was about to sleep */
-	u32 wakes; /* how many times in a row it was that one */
+	u64 accounted; /* run and wait time that its cgroup's load includes, ns */
+	u32 wakee; /* the task that it woke up last in a sync wakeup */
+	u32 wakes; /* how many times in a row it woke that task */
 };
 
 struct task_data_map {
@@ -24,9 +24,9 @@ struct task_data_map {
 extern struct task_data_map preload_tasks SEC(".maps");
 
 /*
- * The data of @p, or NULL without memory. They begin at the first call, when it has to wait
- * or a tick finds it in a cgroup: most tasks of a shell script never need any. For its time
- * until then it is charged up to one slice.
+ * The data of @p, or NULL without memory. They are created at the first call, when it has to
+ * wait or a tick finds it in a cgroup: most tasks of a shell script never need any. For its
+ * run time until then, it is charged up to one slice.
  */
 static __always_inline struct task_data *task_data(struct task_struct *p)
 {
@@ -42,7 +42,7 @@ static __always_inline struct task_data *task_data(struct task_struct *p)
 	return data;
 }
 
-/* The same of a task that may have none, without creating them. */
+/* The same without creating them: NULL if @p has none. */
 static __always_inline struct task_data *find_task_data(struct task_struct *p)
 {
 	return bpf_task_storage_get(&preload_tasks, p, NULL, 0);

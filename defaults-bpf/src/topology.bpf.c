@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Fill the tables of include/scx_preload/topology.bpf.h from the kernel's
- * per-CPU data: sd_llc_id, the domains from rq->sd up, the CPU's node, capacity
- * and priority.
+ * Fill the tables of include/scx_preload/topology.bpf.h from the kernel's per-CPU data:
+ * sd_llc_id, the domains from rq->sd up, the CPU's node, capacity and priority.
  */
 #include "vmlinux.h"
 
@@ -17,8 +16,8 @@ u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 struct preload_llc_masks preload_llc_masks SEC(".maps");
 
 /*
- * Dense index + 1 of each LLC id that the kernel has used. Linux 7.x has dense ids
- * itself; older kernels number an LLC after its first CPU.
+ * Dense index + 1 of each LLC id that the kernel has used. Linux 7.x has dense ids itself;
+ * older kernels number an LLC after its first CPU.
  */
 static u16 llc_of_kernel_id[PRELOAD_MAX_CPUS];
 
@@ -91,8 +90,8 @@ __noinline u16 bounded_priority(s32 cpu)
 }
 
 /*
- * The index of the LLC of @cpu, a new one for an LLC that had none. A kernel without
- * scheduling domains (one CPU, or very early) has one LLC.
+ * The index of @cpu's LLC, a new one if it has none. A kernel without scheduling domains
+ * (one CPU, or very early) has one LLC.
  */
 u32 llc_index(s32 cpu)
 {
@@ -109,7 +108,7 @@ u32 llc_index(s32 cpu)
 	if (index)
 		return index - 1;
 
-	/* More LLCs than the tables hold share the last queue. */
+	/* LLCs beyond the tables' size share the last index and its DSQ. */
 	index = preload_topology.nr_llcs;
 	if (index >= PRELOAD_MAX_LLCS)
 		index = PRELOAD_MAX_LLCS - 1;
@@ -299,7 +298,7 @@ __noinline void topology_sort_near(s32 cpu)
 	}
 }
 
-/* What depends on all CPUs: whether @cpu is a fast one, which LLCs are near its own. */
+/* Set what depends on all CPUs: whether @cpu is fast, and which LLCs are near its own. */
 __noinline void topology_finish_cpu(s32 cpu)
 {
 	struct preload_topology *t = &preload_topology;
@@ -342,9 +341,8 @@ __noinline void topology_each(enum step step)
 }
 
 /*
- * Read everything again. Hotplug renumbers LLCs on older kernels and gives a freed
- * number to another LLC on newer ones, so that a change of one CPU can change the
- * entries of others.
+ * Read everything again. Hotplug renumbers LLCs on older kernels and gives a freed number to
+ * another LLC on newer ones, so that a change of one CPU can change the entries of others.
  */
 void topology_refresh(void)
 {

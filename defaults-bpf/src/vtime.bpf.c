@@ -3,9 +3,9 @@
  * The virtual times of all DSQs have one scale, so that the heads of any two can be
  * compared: a DSQ whose head is behind has tasks that have waited longer for their weight.
  *
- * Time is charged from the kernel's sum_exec_runtime when a task is queued, or asks to
- * continue, and not in running() and stopping(): two calls less on each switch, and none
- * at all for a wakeup that finds an idle CPU.
+ * Time is charged from the kernel's sum_exec_runtime when a task is queued or may continue,
+ * and not in running() and stopping(): two calls fewer on each switch, and none at all for a
+ * wakeup that finds an idle CPU.
  */
 #include "vmlinux.h"
 
@@ -33,10 +33,10 @@ static struct preload_llc *llc_of(s32 cpu)
  * Move the clock of @llc to @vtime, but by no more than @most. Never back: of CPUs that
  * race, one wins.
  *
- * The clock is meant to be where the tasks of the DSQ are. The vtime of a task that a busy
- * CPU chose among several is. That of the only task for an idle CPU can be far ahead, such
- * as a task of low weight; following it at once would put every task that wakes up behind
- * all running ones.
+ * The clock should be near the vtimes of the tasks on the DSQ. The vtime of a task that a
+ * busy CPU chose among several is. That of the only task for an idle CPU can be far ahead,
+ * such as a task of low weight; following it at once would put every task that wakes up
+ * behind all running ones.
  */
 void advance_clock(u32 llc, u64 vtime, u64 most)
 {
@@ -126,11 +126,11 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 s
 }
 
 /*
- * Charge @p and return its place in the DSQ near @cpu, the vtime to insert it with.
+ * Charge @p and return its key near @cpu, the vtime to insert it with.
  *
  * Its virtual time is kept near the clock. A sleeper that ran on idle CPUs was never
- * charged; charged for all of it at once, it would wait until the others have caught up. A
- * task from an LLC whose clock is far behind would run alone until it had caught up itself.
+ * charged; charged for all its run time at once, it would wait until the others have caught
+ * up. A task from an LLC whose clock is far behind would run alone until it had caught up.
  */
 u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags)
 {
