@@ -18,7 +18,7 @@ use crate::scheduler::Setting;
     name = "scx_preload",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 this kernel cannot run sched_ext.\n\
-                  To get rid of it: `scx_preload unload`, or boot with scx_preload.mode=off."
+                  To disable it: `scx_preload unload`, or boot with scx_preload.mode=off."
 )]
 pub struct Cli {
     /// Print debug messages: those of libbpf and the whole verifier log
@@ -59,7 +59,7 @@ pub enum CliCommand {
 /// /dev/null masks it.
 #[derive(Debug, Args)]
 pub struct LoadArgs {
-    /// Load this object, written by `scx_preload link`
+    /// Load this object, written by `scx_preload link` or `build`
     #[arg(long, value_name = "FILE")]
     pub object: Option<PathBuf>,
 
@@ -85,8 +85,8 @@ pub struct LoadArgs {
     #[arg(long)]
     pub boot: bool,
 
-    /// With --boot: load nothing; exit with 1 if the kernel command line excludes the
-    /// initramfs. For ExecCondition= of the unit
+    /// With --boot: load nothing; exit with 1 in an initramfs if the kernel command line has
+    /// rd.scx_preload=0. For ExecCondition= of the unit
     #[arg(long, requires = "boot", conflicts_with_all = ["object", "defaults", "settings", "standby"])]
     pub condition: bool,
 
@@ -194,7 +194,7 @@ pub struct VerifyArgs {
 /// List the hooks that an override can define, or which of them an object overrides
 #[derive(Debug, Args)]
 pub struct HooksArgs {
-    /// An object written by `scx_preload link`; the catalogue if not given
+    /// An object written by `scx_preload link`; if not given, list all hooks
     pub object: Option<PathBuf>,
 
     /// Print the documentation of one hook
@@ -245,7 +245,7 @@ pub struct NewArgs {
     pub output: Option<PathBuf>,
 }
 
-/// A name that is a file name everywhere, and no option.
+/// A name that is a valid file name everywhere, and not an option.
 fn override_name(text: &str) -> Result<String, String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if text.starts_with(word) && text.chars().all(|c| word(c) || c == '-') {

@@ -6,7 +6,7 @@ use std::io;
 /// A result of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error between an object file and a running scheduler.
+/// An error on the way from an object file to a running scheduler.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The running kernel has no sched_ext, no BTF, or no BPF file system.

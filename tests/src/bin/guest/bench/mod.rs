@@ -27,8 +27,7 @@ use scheduler::{Running, Scheduler};
 pub use workloads::run_helper;
 use workloads::skew;
 
-/// In guest time, which does not depend on the host's load: long enough to tell a slow
-/// scheduler from one that lets a row starve.
+/// In guest time: long enough to tell a slow scheduler from one that lets a row starve.
 const LIMIT_S: u32 = 120;
 
 /// A few seconds after boot the kernel switches to a better clocksource and then to tickless
