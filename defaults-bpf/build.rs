@@ -69,7 +69,7 @@ fn main() -> Result<()> {
     }
 
     let hooks = fs::read_to_string(include.join("scx_preload/hooks.bpf.h"))?;
-    fs::write(out.join("hooks.rs"), catalogue(&hooks)?)?;
+    fs::write(out.join("hooks.rs"), catalog(&hooks)?)?;
     println!("cargo:rustc-env=SCX_PRELOAD_VMLINUX={}", vmlinux.display());
     Ok(())
 }
@@ -144,7 +144,7 @@ fn strip_dwarf(object: &Path) -> Result<()> {
 
 /// The source of `HOOKS`, in the order of `enum preload_hook`, from each comment that starts
 /// with `/**` and the declaration after it.
-fn catalogue(header: &str) -> Result<String> {
+fn catalog(header: &str) -> Result<String> {
     let mut out = String::from(
         "/// Every hook, in the order of the counters of `enum preload_hook`.\n\
          pub const HOOKS: &[Hook] = &[\n",

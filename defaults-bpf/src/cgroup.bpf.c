@@ -28,7 +28,7 @@ char _license[] SEC("license") = "GPL";
 #define PERIOD_SHIFT 28
 #define PERIOD_NS (1ULL << PERIOD_SHIFT)
 
-/* Deeper ones share with their ancestor of this depth. */
+/* Ancestors further up than this get no load, and keep their last scale. */
 #define DEPTH_MAX 16
 
 #define SCALE_MAX (PRELOAD_CGROUP_ONE << 13)

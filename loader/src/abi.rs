@@ -60,7 +60,7 @@ pub(crate) const WISHES_MAP: &str = "preload_wishes";
 /// The per-CPU counters.
 pub(crate) const STATS_MAP: &str = "preload_stats";
 
-/// The rodata variable with the overridden hooks: bit n for hook n of the catalogue.
+/// The rodata variable with the overridden hooks: bit n for hook n of the catalog.
 pub(crate) const OVERRIDDEN_HOOKS: &str = "overridden_hooks";
 
 /// The rodata variable with the DSQs that overrides ask for.

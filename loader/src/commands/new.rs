@@ -13,7 +13,7 @@ use super::output;
 pub fn run(args: &NewArgs) -> anyhow::Result<()> {
     let file = format!("{}.bpf.c", args.name);
     let path = args.output.clone().unwrap_or_else(|| file.clone().into());
-    // In the catalogue's order, without duplicates.
+    // In the catalog's order, without duplicates.
     let hooks: Vec<_> = HOOKS
         .iter()
         .filter(|hook| args.hooks.iter().any(|name| name == hook.name))

@@ -49,7 +49,7 @@ pub struct BpfObject {
     pub contracts: Vec<u32>,
     /// DSQs that its parts ask for: first id and count.
     pub own_queues: Vec<(u64, u64)>,
-    /// Its hooks in the catalogue's order, unknown names last.
+    /// Its hooks in the catalog's order, unknown names last.
     pub hooks: Vec<HookSymbol>,
     /// Its license string.
     pub license: Option<String>,
