@@ -69,14 +69,19 @@ impl Plan {
         let need = |name: &str| {
             word(name)?.with_context(|| format!("no {name}= on the kernel command line"))
         };
+        // Rows of a scheduler's start need no workload.
+        let list = |name: &str| -> Result<Vec<String>> {
+            let list = need(name)?;
+            let items = list.split(',').filter(|item| !item.is_empty());
+            Ok(items.map(String::from).collect())
+        };
         let names = split_schedulers(&need(words::SCHEDULERS)?);
         let schedulers = names.iter().map(|name| Scheduler::find(name, &peers));
-        let modes = need(words::MODES)?;
-        let modes = modes.split(',').filter(|name| !name.is_empty());
-        let modes = modes.map(Scheduler::in_mode);
+        let modes = list(words::MODES)?;
+        let modes = modes.iter().map(|name| Scheduler::in_mode(name));
         Ok(Plan {
             schedulers: schedulers.chain(modes).collect::<Result<_>>()?,
-            workloads: need(words::ROWS)?.split(',').map(String::from).collect(),
+            workloads: list(words::ROWS)?,
             repetitions: need(words::REPETITIONS)?.parse()?,
             scale: need(words::SCALE)?.parse()?,
         })
