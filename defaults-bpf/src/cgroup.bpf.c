@@ -19,7 +19,6 @@
 #include "vmlinux.h"
 
 #include "cgroup.bpf.h"
-#include "settings.bpf.h"
 #include "task.bpf.h"
 
 char _license[] SEC("license") = "GPL";

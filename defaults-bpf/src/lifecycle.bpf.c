@@ -2,7 +2,8 @@
 /* Hooks that are notified and decide nothing: start, end, CPU hotplug, debug dump. */
 #include "vmlinux.h"
 
-#include "dsq.bpf.h"
+#include "scx_preload/queues.bpf.h"
+
 #include "lifecycle.bpf.h"
 
 char _license[] SEC("license") = "GPL";
