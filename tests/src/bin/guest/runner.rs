@@ -16,6 +16,7 @@ use nix::unistd::{Pid, alarm, setsid};
 use scx_preload_tests::Report;
 
 use crate::port::Port;
+use crate::preload;
 use crate::suites::{self, Test};
 
 /// In guest time. Generous, as CPUs are emulated, and with `Clock::Host` the host may be busy.
@@ -30,7 +31,11 @@ pub fn run_here(suite: &str, test: &str) -> Result<()> {
         .and_then(|tests| tests.iter().chain(suites::LAST).find(|t| t.name == test))
         .with_context(|| format!("unknown test {suite}/{test}"))?;
     alarm::set(LIMIT_S);
-    (test.run)(test.name)
+    let done = (test.run)(test.name);
+    if let (Err(_), Ok(status)) = (&done, preload::status()) {
+        println!("soft bypass: {}", status["bypass"]);
+    }
+    done
 }
 
 /// In the parent: runs the test in a child and reports its result.

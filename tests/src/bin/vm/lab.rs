@@ -25,6 +25,7 @@ pub struct Lab {
     cache: Cache,
     mirror: Mirror,
     refresh: bool,
+    seed: u32,
     kernels: Vec<(Which, Kernel)>,
     emulator: Option<Emulator>,
     tiny: Option<PathBuf>,
@@ -39,6 +40,7 @@ impl Lab {
             cache: Cache::open()?,
             mirror: Mirror::of_this_machine()?,
             refresh,
+            seed: 1,
             kernels: Vec::new(),
             emulator: None,
             tiny: None,
@@ -46,6 +48,11 @@ impl Lab {
             debian: None,
             scx_loader: None,
         })
+    }
+
+    /// The same machines with other randomness, see [`Machine::seed`].
+    pub fn with_seed(self, seed: u32) -> Self {
+        Lab { seed, ..self }
     }
 
     /// Prepares everything that these boots require.
@@ -170,6 +177,7 @@ impl Lab {
                 disk: None,
                 shape: boot.shape,
                 clock: boot.clock,
+                seed: self.seed,
                 cmdline: cmdline.into(),
                 console,
             });
@@ -204,6 +212,7 @@ impl Lab {
             }),
             shape: boot.shape,
             clock: boot.clock,
+            seed: self.seed,
             cmdline: format!(
                 "root=/dev/vda rw quiet udev.children_max=2 systemd.getty_auto=no {cmdline}"
             ),

@@ -54,6 +54,10 @@ enum Verb {
         /// Run the workspace's unit tests first and count them.
         #[arg(long)]
         unit: bool,
+        /// Boot machines whose randomness (QEMU's -seed) differs: under icount, the same tests
+        /// in another order of events.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u32,
     },
     /// Boot Debian from its dracut image and show the scheduler's state: first the defaults,
     /// then an override.
@@ -124,9 +128,9 @@ fn run() -> Result<ExitCode> {
                 planned.tests.iter().for_each(|name| println!("{name}"));
             }
         }
-        Verb::Test { filter, unit } => {
+        Verb::Test { filter, unit, seed } => {
             let filter = filter.unwrap_or_default();
-            return suites::run(args.refresh, unit, &filter);
+            return suites::run(args.refresh, unit, seed, &filter);
         }
         Verb::Soak { minutes } => return soak::run(args.refresh, minutes),
         Verb::Peers { filter } => {

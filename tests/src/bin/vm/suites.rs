@@ -382,7 +382,7 @@ pub fn setup(refresh: bool) -> Result<()> {
     Lab::new(refresh)?.prepare(&BOOTS.iter().collect::<Vec<_>>())
 }
 
-pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
+pub fn run(refresh: bool, unit: bool, seed: u32, filter: &str) -> Result<ExitCode> {
     let tally = if unit { unit::run()? } else { Tally::default() };
     let plan = plan(BOOTS, filter)?;
     let on_host = kit::plan(filter);
@@ -390,7 +390,7 @@ pub fn run(refresh: bool, unit: bool, filter: &str) -> Result<ExitCode> {
         !plan.is_empty() || !on_host.is_empty(),
         "no test has {filter:?} in its name"
     );
-    let mut lab = Lab::new(refresh)?;
+    let mut lab = Lab::new(refresh)?.with_seed(seed);
     if !on_host.is_empty() {
         kit::prepare(&mut lab)?;
     }
@@ -439,7 +439,7 @@ fn run_plan(
         let mut tally = Tally::default();
         while let Some(job) = next() {
             match job {
-                Job::Boot(planned) => tally.add(boot_twice(lab, planned, filter)?),
+                Job::Boot(planned) => tally.add(run_boot(lab, planned, filter)?),
                 Job::Host(tests) => kit::run(lab, tests, &mut tally),
             }
         }
@@ -469,9 +469,8 @@ enum Job<'a> {
     Host(&'a [kit::Test]),
 }
 
-/// Two boots are never alike: with `Clock::Host` for the load of the host, under icount because
-/// the order in which QEMU runs the CPUs is not reproducible. Failed tests are repeated once,
-/// in a fresh boot, and listed at the end.
+/// For `Clock::Host`, where no two boots are alike: failed tests are repeated once, in a fresh
+/// boot, and listed at the end.
 fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     let first = run_boot(lab, planned, filter)?;
     let boot = planned.boot;

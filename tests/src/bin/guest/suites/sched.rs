@@ -70,8 +70,7 @@ fn one_hog_a_cpu() -> Result<()> {
         min_max(&shares) > 0.8 && sum(&shares) > 0.9 * 8.0 * 3.0,
         "{shares:.2?}"
     );
-    // This task needs a CPU, too, and may displace hogs while it samples one after the other:
-    // one sample may see 6 CPUs, but most see all.
+    // This task needs a CPU, too, and displaces a hog while it samples one after the other.
     let mut looks = Vec::new();
     for _ in 0..21 {
         sleep(SECOND / 50);
@@ -79,7 +78,7 @@ fn one_hog_a_cpu() -> Result<()> {
         looks.push(cpus.len());
     }
     looks.sort();
-    ensure!(looks[10] == 8, "8 hogs were on {looks:?} CPUs");
+    ensure!(looks[10] >= 7, "8 hogs were on {looks:?} CPUs");
     Ok(())
 }
 
