@@ -104,6 +104,8 @@ s32 __weak hook_balance_llc(s32 cpu, u32 turn)
 
 bool dfl_may_migrate(struct task_struct *p __arg_trusted, s32 cpu)
 {
+	use_arg(p);
+	use_arg(cpu);
 	preload_count_dfl(HOOK_MAY_MIGRATE);
 	return true;
 }

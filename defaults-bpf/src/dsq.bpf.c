@@ -79,6 +79,7 @@ bool has_pinned(s32 cpu)
 
 s64 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu)
 {
+	use_arg(p);
 	preload_count_dfl(HOOK_TASK_QUEUE);
 	return cpu_llc_id(cpu);
 }

@@ -45,6 +45,8 @@ struct rq___irq {
 
 bool dfl_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu)
 {
+	use_arg(p);
+	use_arg(prev_cpu);
 	preload_count_dfl(HOOK_LEAVE_LLC);
 	return false;
 }

@@ -29,6 +29,12 @@
 #define NSEC_PER_MSEC 1000000ULL
 #define NSEC_PER_SEC 1000000000ULL
 
+/*
+ * Use arguments that a default ignores. clang does not pass what a function of the same file
+ * ignores, and the verifier then refuses the call.
+ */
+#define use_arg(arg) asm volatile("" : : "r"(arg))
+
 /* For unsigned values. Arithmetic, so that the verifier does not follow two branches. */
 static __always_inline u64 min(u64 a, u64 b)
 {
