@@ -23,7 +23,9 @@ struct faults {
 	u64 second; /* start of the second, ns */
 	u64 bad; /* results out of range in it */
 	u64 window; /* start of the window, jiffies */
-	u64 spent; /* ticks that passed in hooks in it */
+	u64 ticks; /* that passed in hooks in it */
+	u64 timed_from; /* since when calls are timed, ns */
+	u64 spent; /* time that they took, ns */
 };
 
 struct {
@@ -128,10 +130,12 @@ void bad_result(u32 hook)
 }
 
 /*
- * A tick passed during a call of @hook that began at @from. The more time the hook takes,
- * the more often that happens: over a window, the ticks add up to the time spent.
+ * A tick passed during a call that began at @from, jiffies. The more time the calls take, the
+ * more often that happens: over a window, the ticks add up to the time spent. But tasks often
+ * lose their CPU at a tick, just before another CPU advances jiffies: a suspicion, which
+ * timing all calls for a window confirms or not.
  */
-void spent_in(u32 hook, u64 from)
+void tick_in(u64 from)
 {
 	u32 zero = 0;
 	struct faults *faults = bpf_map_lookup_elem(&preload_faults, &zero);
@@ -141,12 +145,36 @@ void spent_in(u32 hook, u64 from)
 		return;
 	if (now - faults->window > SLOW_WINDOW) {
 		faults->window = from;
+		faults->ticks = 0;
+	}
+	faults->ticks += now - from;
+	if (faults->ticks * 100 > SLOW_WINDOW * bypass_slow_percent) {
+		faults->ticks = 0;
+		preload_bypass.timed = 1;
+	}
+}
+
+/* A call of @hook began at @from_ns and has ended. */
+void spent_in(u32 hook, u64 from_ns)
+{
+	u32 zero = 0;
+	struct faults *faults = bpf_map_lookup_elem(&preload_faults, &zero);
+	u64 now = bpf_ktime_get_ns();
+
+	if (!faults || preload_bypass.on)
+		return;
+	if (now - faults->timed_from > 2 * NSEC_PER_SEC) {
+		faults->timed_from = from_ns;
 		faults->spent = 0;
 	}
-	faults->spent += now - from;
-	if (faults->spent * 100 > SLOW_WINDOW * bypass_slow_percent) {
+	faults->spent += now - from_ns;
+	if (faults->spent * 100 > NSEC_PER_SEC * bypass_slow_percent) {
+		preload_bypass.timed = 0;
 		faults->spent = 0;
 		blame(PRELOAD_BYPASS_SLOW, hook);
+	} else if (now - faults->timed_from > NSEC_PER_SEC) {
+		preload_bypass.timed = 0;
+		faults->timed_from = 0;
 	}
 }
 
