@@ -102,10 +102,8 @@ __noinline void watch_once(u32 wish)
 {
 	struct preload_bypass *b = &preload_bypass;
 	struct bypass_change change = { .cpu = bpf_get_smp_processor_id() };
-	u64 now = bpf_ktime_get_ns(), ticks = bpf_jiffies64() - b->first_tick;
+	u64 now = bpf_ktime_get_ns();
 
-	if (ticks)
-		b->tick_ns = (now - b->first_ns) / ticks;
 	if (wish == WISH_ON) {
 		change.reason = PRELOAD_BYPASS_USER;
 		/* Also extends a bypass that began for another reason. */
@@ -151,9 +149,7 @@ s32 bypass_init(void)
 
 	if (!w)
 		return -EINVAL;
-	preload_bypass.first_tick = bpf_jiffies64();
-	preload_bypass.first_ns = bpf_ktime_get_ns();
-	preload_bypass.since = preload_bypass.first_tick;
+	preload_bypass.since = bpf_jiffies64();
 	err = bpf_timer_init(&w->timer, &preload_watch, CLOCK_MONOTONIC);
 	/* EBUSY: an earlier start has initialized it. */
 	if (!err || err == -EBUSY)

@@ -19,6 +19,7 @@
 #include "vmlinux.h"
 
 #include "cgroup.bpf.h"
+#include "rq.bpf.h"
 #include "task.bpf.h"
 
 char _license[] SEC("license") = "GPL";
@@ -30,7 +31,14 @@ char _license[] SEC("license") = "GPL";
 /* Ancestors further up than this get no load, and keep their last scale. */
 #define DEPTH_MAX 16
 
-#define SCALE_MAX (PRELOAD_CGROUP_ONE << 13)
+/* That of hundreds of tasks in a cgroup with cpu.idle. */
+#define SCALE_MAX (PRELOAD_CGROUP_ONE << 17)
+
+/* cpu.weight of a cgroup that counts as much as a task at nice 0. */
+#define CGROUP_WEIGHT_DFL 100
+
+/* The longest time between two ticks that find a task that waits in a crowd, ns. */
+#define WAIT_MAX_NS (30 * NSEC_PER_SEC)
 
 #define MAX_GROUPS 4096
 
@@ -81,8 +89,8 @@ static u64 parent_scale(const struct task_group *tg)
 static u64 group_weight(const struct task_group *tg)
 {
 	if (bpf_core_field_exists(tg->idle) && tg->idle)
-		return 1;
-	return tg->scx.weight ?: 1;
+		return PRELOAD_WEIGHT_IDLE;
+	return max(tg->scx.weight * PRELOAD_WEIGHT_ONE / CGROUP_WEIGHT_DFL, 1);
 }
 
 /* Factor of @p's charge for the weights of its cgroups, in 1/PRELOAD_CGROUP_ONE. */
@@ -130,7 +138,8 @@ __noinline u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u6
 	if (g->tg != (u64)tg) {
 		g->tg = (u64)tg;
 		g->load = g->load_avg = 0;
-		g->scale = PRELOAD_CGROUP_ONE;
+		g->period = period;
+		group_renew(g, 1, weight, parent_scale(tg), group_weight(tg));
 	}
 	old = g->period;
 	/* One CPU updates it; concurrent additions of others can get lost. */
@@ -150,7 +159,7 @@ __noinline u64 group_add(const struct task_group *tg __arg_untrusted, u64 ns, u6
 __noinline void group_add_task(struct task_struct *p __arg_trusted, u64 ns)
 {
 	const struct task_group *tg = p->sched_task_group;
-	u64 period = scx_bpf_now() >> PERIOD_SHIFT, part = ns, weight = p->scx.weight;
+	u64 period = scx_bpf_now() >> PERIOD_SHIFT, part = ns, weight = task_weight(p);
 	u32 depth;
 
 	bpf_for(depth, 0, DEPTH_MAX) {
@@ -180,5 +189,5 @@ void cgroup_tick(struct task_struct *p __arg_trusted, u64 least)
 	now = p->se.sum_exec_runtime + p->sched_info.run_delay;
 	ns = data->accounted ? now - data->accounted : 0;
 	data->accounted = now;
-	group_add_task(p, max(min(ns, PRELOAD_SLICE_MAX_NS), least));
+	group_add_task(p, max(min(ns, WAIT_MAX_NS), least));
 }

@@ -206,7 +206,7 @@ static __always_inline void dispatch_with(s32 cpu, struct task_struct *prev, u64
 	}
 	turn = balance_turn();
 	if (turn) {
-		if (dispatch_overdue(cpu))
+		if (dispatch_overdue(cpu, turn))
 			return;
 		if (consider_elsewhere(cpu, turn, &next))
 			is_own = false;

@@ -10,6 +10,7 @@
 #include "guard.bpf.h"
 #include "rq.bpf.h"
 #include "settings.bpf.h"
+#include "ticks.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -203,10 +204,10 @@ __noinline bool is_stalled(s32 cpu, struct bypass_change *change __arg_nonnull)
 	dsq = oldest->scx.dsq;
 	if (dsq && (dsq->id & PRELOAD_DSQ_BUILTIN))
 		return false;
-	waited = (bpf_jiffies64() - oldest->scx.runnable_at) * preload_bypass.tick_ns;
-	weight = oldest->scx.weight;
-	if (weight && weight < 100)
-		bound = bound * 100 / weight;
+	waited = waited_ns(oldest);
+	weight = task_weight(oldest);
+	if (weight < PRELOAD_WEIGHT_ONE)
+		bound = bound * PRELOAD_WEIGHT_ONE / weight;
 	bound = max(bound, 4 * rq->scx.nr_running * slice_ns);
 	bound = min(bound, 4 * NSEC_PER_SEC);
 	if (waited < bound || longest_waiting(rq) != oldest)

@@ -35,9 +35,6 @@ struct preload_bypass {
 	u64 since; /* time of the last change, jiffies */
 	u64 changed_at; /* the same, or when a soft bypass was forgotten, ns */
 	u64 until; /* planned end, ns */
-	u64 first_tick; /* jiffies at the start, and ns: the length of a tick is not in BTF */
-	u64 first_ns;
-	u64 tick_ns;
 	struct bypass_change changes[PRELOAD_BYPASS_LOG];
 };
 

@@ -3,7 +3,7 @@
  * Used by every floor: the contract, units and arithmetic. Each floor has a header that
  * lists what it offers to the floors above, and includes only headers of floors below:
  *
- *	settings, rq, stats		rodata set at load; the kernel's run queues; counters
+ *	settings, rq, stats, ticks	rodata set at load; the kernel's run queues; counters; waits
  *	topology			tables of CPUs, cores, LLCs and nodes
  *	guard				calling overrides, and when to stop calling them
  *	dsq				the DSQs: their IDs, which one a task waits on

@@ -13,6 +13,7 @@
 #include "lifecycle.bpf.h"
 #include "power.bpf.h"
 #include "slice.bpf.h"
+#include "ticks.bpf.h"
 #include "topology.bpf.h"
 #include "vtime.bpf.h"
 
@@ -99,6 +100,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init)
 
 	preload_exit_info.kind = preload_exit_info.code = 0;
 	preload_handover.attached = 1;
+	ticks_init();
 	err = create_dsqs() ?: create_own_dsqs();
 	if (err)
 		return err;

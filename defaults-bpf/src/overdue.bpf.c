@@ -10,12 +10,36 @@
  */
 #include "vmlinux.h"
 
+#include "balance.bpf.h"
 #include "guard.bpf.h"
 #include "overdue.bpf.h"
 #include "rq.bpf.h"
 #include "settings.bpf.h"
+#include "ticks.bpf.h"
 
 char _license[] SEC("license") = "GPL";
+
+/* How many overdue tasks a CPU switches to before it looks at virtual times again. */
+#define BRIEF_BATCH 256
+
+/* A tick at 100 Hz, the longest: how long each of a crowd runs. */
+#define TURN_NS (10 * NSEC_PER_MSEC)
+
+/* Not in BTF. */
+#define PF_KTHREAD 0x00200000
+
+/*
+ * Does its weight, or do the @nr tasks on its CPU, explain that @p is overdue? Not for a
+ * kernel thread, as others wait for it: RCU, writeback, the watchdog itself.
+ */
+static bool is_due_later(const struct task_struct *p, u32 nr)
+{
+	u32 weight = min(task_weight(p), PRELOAD_WEIGHT_ONE);
+
+	if (p->flags & PF_KTHREAD)
+		return false;
+	return nr * TURN_NS * PRELOAD_WEIGHT_ONE > overdue_ms * NSEC_PER_MSEC * weight;
+}
 
 /*
  * Move the longest waiting task of @cpu's run queue to @cpu's local DSQ. Returns whether it
@@ -50,21 +74,39 @@ bool dispatch_oldest(s32 cpu)
 	return moved;
 }
 
-/* The same, but only if that task is overdue. */
-bool dispatch_overdue(s32 cpu)
+/*
+ * Take care of the longest waiting task of @cpu's run queue if it is overdue, at balancing
+ * turn @turn. Returns whether it runs next.
+ *
+ * It gets a slice unless its weight or a crowd explains the wait: of hundreds of tasks, each
+ * waits that long in any order, and one of little weight beside others should. These are
+ * switched to and preempted at once, which costs next to nothing and is all that the watchdog
+ * asks for: their virtual times bring them the CPU. Up to BRIEF_BATCH of them follow each
+ * other.
+ */
+bool dispatch_overdue(s32 cpu, u32 turn)
 {
 	const struct task_struct *oldest;
 	const struct rq *rq = cpu_rq(cpu);
+	bool brief;
 
 	if (!rq)
 		return false;
 	oldest = longest_waiting(rq);
-	if (!oldest || bpf_jiffies64() - oldest->scx.runnable_at <= overdue_ticks)
+	if (!oldest)
+		return false;
+	if (waited_ns(oldest) <= overdue_ms * NSEC_PER_MSEC)
 		return false;
 	if (is_watched())
 		report_stall(cpu);
+	brief = is_due_later(oldest, rq->nr_running);
 	if (!dispatch_oldest(cpu))
 		return false;
 	preload_count_rare(dispatch_overdue);
+	if (brief) {
+		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_PREEMPT);
+		if (turn % BRIEF_BATCH)
+			balance_again();
+	}
 	return true;
 }

@@ -6,6 +6,6 @@
 #include "internal.bpf.h"
 
 bool dispatch_oldest(s32 cpu);
-bool dispatch_overdue(s32 cpu);
+bool dispatch_overdue(s32 cpu, u32 turn);
 
 #endif

@@ -8,6 +8,29 @@
 /* Not in BTF: lower priorities are RT and deadline. */
 #define MAX_RT_PRIO 100
 
+/* Weight of SCHED_IDLE and cpu.idle: WEIGHT_IDLEPRIO in kernel/sched/sched.h. */
+#define PRELOAD_WEIGHT_IDLE 3
+
+/* Weight of a task at nice 0, as the kernel's NICE_0_LOAD without its fixed point. */
+#define PRELOAD_WEIGHT_ONE 1024
+
+/* SCHED_BATCH and SCHED_IDLE are not in BTF. */
+#define POLICY_NORMAL 0
+#define POLICY_IDLE 5
+
+extern const u32 preload_prio_weights[64];
+
+/*
+ * The weight that the fair class would give to @p. scx.weight is in hundredths of nice 0, and
+ * 1 for all of nice 19, 18 and SCHED_IDLE.
+ */
+static __always_inline u32 task_weight(const struct task_struct *p)
+{
+	if (p->policy == POLICY_IDLE)
+		return PRELOAD_WEIGHT_IDLE;
+	return preload_prio_weights[(p->static_prio - MAX_RT_PRIO) & 63];
+}
+
 /*
  * Is @p bound to its CPU for now? Its mask says so, nr_cpus_allowed does not. The calling
  * program has itself disabled migration of the current task, once.
@@ -15,6 +38,17 @@
 static __always_inline bool is_migration_disabled(struct task_struct *p)
 {
 	return p->migration_disabled > (p == bpf_get_current_task_btf());
+}
+
+/* More runnable tasks on a CPU than this are a crowd: bounds on their waits are tighter. */
+#define CROWD 16
+
+/* @ns, or less in proportion if @rq is crowded. */
+static __always_inline u64 per_crowd(u64 ns, const struct rq *rq)
+{
+	u32 nr = rq ? rq->nr_running : 0;
+
+	return nr <= CROWD ? ns : ns * CROWD / nr;
 }
 
 static __always_inline const struct task_struct *runnable_task(const struct list_head *node)

@@ -9,8 +9,8 @@ char _license[] SEC("license") = "GPL";
 /* Slice of a task, ns. */
 const volatile u64 slice_ns = 5 * NSEC_PER_MSEC;
 
-/* A task that waits longer than this many ticks runs next: 1 s at 250 Hz. */
-const volatile u64 overdue_ticks = 250;
+/* A task that has waited this long, ms, may run before its turn, see overdue.bpf.c. */
+const volatile u64 overdue_ms = 1000;
 
 /* How long a task may be runnable without running before soft bypass, ms; 0: no limit. */
 const volatile u64 bypass_stall_ms = 1000;

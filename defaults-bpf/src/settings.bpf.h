@@ -8,7 +8,7 @@
 #include "internal.bpf.h"
 
 extern const volatile u64 slice_ns;
-extern const volatile u64 overdue_ticks;
+extern const volatile u64 overdue_ms;
 extern const volatile u64 bypass_stall_ms;
 extern const volatile u64 bypass_bad_per_s;
 extern const volatile u64 bypass_slow_percent;

@@ -11,6 +11,7 @@
 
 #include "cgroup.bpf.h"
 #include "guard.bpf.h"
+#include "rq.bpf.h"
 #include "settings.bpf.h"
 #include "task.bpf.h"
 #include "vtime.bpf.h"
@@ -18,11 +19,14 @@
 char _license[] SEC("license") = "GPL";
 
 /*
- * How far a task that did not sleep may be from the clock, in its slices. A task pinned to
- * a CPU with less to do than others gets ahead, and waits until they have caught up once
- * they may run there.
+ * How far a task that did not sleep may be from the clock, in slices. A task pinned to a CPU
+ * with less to do than others gets ahead, and waits until they have caught up once they may
+ * run there. Less in a crowd: hundreds take long to catch up.
  */
 #define LAG_SLICES 40
+
+/* The same for a task that slept, and in what a slice costs it for one of low weight. */
+#define LAG_SLICES_MIN 2
 
 static struct preload_llc *llc_of(s32 cpu)
 {
@@ -54,6 +58,7 @@ static bool in_window(u64 vtime, u64 around)
 
 u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags)
 {
+	use_arg(p);
 	preload_count_dfl(HOOK_TASK_VTIME);
 	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && vtime_before(vtime, clock - slice_ns))
 		return clock - slice_ns;
@@ -67,10 +72,8 @@ u64 __weak hook_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 c
 
 u64 dfl_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used)
 {
-	u32 weight = p->scx.weight ?: 1;
-
 	preload_count_dfl(HOOK_TASK_CHARGE);
-	return used * 100 / weight * cpu_capacity(cpu) / 1024;
+	return used * PRELOAD_WEIGHT_ONE / task_weight(p) * cpu_capacity(cpu) / 1024;
 }
 
 u64 __weak hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used)
@@ -80,6 +83,7 @@ u64 __weak hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 us
 
 u64 dfl_init_task(struct task_struct *p __arg_trusted, u64 vtime)
 {
+	use_arg(p);
 	preload_count_dfl(HOOK_INIT_TASK);
 	return vtime;
 }
@@ -102,6 +106,15 @@ u64 start_vtime(struct task_struct *p __arg_trusted)
 	return clock;
 }
 
+/* @virtual ns times @scale, of which both can be large. */
+static u64 scaled(u64 virtual, u64 scale)
+{
+	if (scale <= 64 * PRELOAD_CGROUP_ONE)
+		return virtual * scale / PRELOAD_CGROUP_ONE;
+	virtual = min(virtual, PRELOAD_VTIME_WINDOW_NS / 64);
+	return virtual * (scale / 64) / (PRELOAD_CGROUP_ONE / 64);
+}
+
 /*
  * Charge @p for its run time on @cpu since the last charge, scaled by its cgroup's @scale.
  */
@@ -122,7 +135,7 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 s
 		bad_result(HOOK_TASK_CHARGE);
 		virtual = used;
 	}
-	data->vtime += virtual * scale / PRELOAD_CGROUP_ONE;
+	data->vtime += scaled(virtual, scale);
 }
 
 /*
@@ -130,27 +143,33 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 s
  *
  * Its virtual time is kept near the clock. A sleeper that ran on idle CPUs was never
  * charged; charged for all its run time at once, it would wait until the others have caught
- * up. A task from an LLC whose clock is far behind would run alone until it had caught up.
+ * up. A task from an LLC whose clock is far behind would run alone until it had caught up,
+ * and so would hundreds that wake up at once: what wakes up after them would starve.
  */
 u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags)
 {
-	u64 clock = llc_of(cpu)->clock, earliest, latest, key, scale;
+	u64 clock = llc_of(cpu)->clock, cost, early, late, key, scale;
 	struct task_data *data = task_data(p);
-	u32 weight = p->scx.weight ?: 1;
 
 	if (!data)
 		return clock;
 
-	slice = min(slice, PRELOAD_SLICE_MAX_NS);
 	scale = cgroup_scale(p);
 	charge(p, data, cpu, scale);
-	earliest = clock - LAG_SLICES * slice;
-	latest = clock + (enq_flags & PRELOAD_ENQ_WAKEUP ? 2 : LAG_SLICES) * slice * 100 / weight *
-				 scale / PRELOAD_CGROUP_ONE;
-	if (vtime_before(data->vtime, earliest))
-		data->vtime = earliest;
-	else if (vtime_before(latest, data->vtime))
-		data->vtime = latest;
+	slice = max(min(slice, PRELOAD_SLICE_MAX_NS), slice_ns);
+	cost = scaled(slice * PRELOAD_WEIGHT_ONE / task_weight(p), scale);
+	late = LAG_SLICES_MIN * cost;
+	if (enq_flags & PRELOAD_ENQ_WAKEUP) {
+		early = slice;
+	} else {
+		early = LAG_SLICES * slice;
+		late = min(max(late, per_crowd(early, cpu_rq(cpu))), LAG_SLICES * cost);
+	}
+	late = min(late, PRELOAD_VTIME_WINDOW_NS);
+	if (vtime_before(data->vtime, clock - early))
+		data->vtime = clock - early;
+	else if (vtime_before(clock + late, data->vtime))
+		data->vtime = clock + late;
 
 	preload_count(hooks[HOOK_TASK_VTIME].calls);
 	key = ask_hook(HOOK_TASK_VTIME, hook_task_vtime(p, data->vtime, clock, enq_flags),

@@ -25,7 +25,7 @@
  * status`, column BAD) and replaced as the hook's text says. Too many of them start a soft
  * bypass, see bypass.bpf.h.
  *
- * Virtual time is in nanoseconds of CPU time at the default weight of 100.
+ * Virtual time is in nanoseconds of CPU time at nice 0.
  */
 #ifndef SCX_PRELOAD_HOOKS_BPF_H
 #define SCX_PRELOAD_HOOKS_BPF_H
@@ -172,7 +172,8 @@ s64 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
  * Returns: nanoseconds. The tick ends a slice, so it lasts up to one tick (4 ms at 250 Hz)
  * longer. PRELOAD_SLICE_INF: until the task sleeps or is preempted. 0 and any other value
  * above PRELOAD_SLICE_MAX_NS count as bad; the rodata variable slice_ns is used.
- * Default: dfl_task_slice(): slice_ns.
+ * Default: dfl_task_slice(): slice_ns; less with more than 16 runnable tasks on @cpu, so that
+ * they take turns within 16 * slice_ns, but at least slice_ns / 8.
  * Kernel: sysctl_sched_base_slice and update_deadline() in kernel/sched/fair.c.
  */
 u64 __preload_hook hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu);
@@ -201,7 +202,7 @@ u64 dfl_task_slice(struct task_struct *p __arg_trusted, s32 cpu);
 u64 __preload_hook hook_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock,
 				   u64 enq_flags);
 u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u64 enq_flags);
-#define PRELOAD_VTIME_WINDOW_NS (200ULL * 1000 * 1000 * 1000)
+#define PRELOAD_VTIME_WINDOW_NS (3600ULL * 1000 * 1000 * 1000)
 
 /**
  * hook_task_charge() - convert a task's CPU time to virtual time
@@ -214,8 +215,8 @@ u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u6
  * Returns: virtual ns to add to the task's virtual time. More than PRELOAD_VTIME_WINDOW_NS
  * counts as bad; @used is charged. The share of the task's cgroup (cpu.weight) is applied
  * to the result.
- * Default: dfl_task_charge(): @used * 100 / weight, scaled by the CPU's capacity: time on a
- * slow CPU costs less.
+ * Default: dfl_task_charge(): @used * 1024 / weight, where the weight is the kernel's: 1024
+ * at nice 0, 3 for SCHED_IDLE. Scaled by the CPU's capacity: time on a slow CPU costs less.
  * Kernel: calc_delta_fair() in kernel/sched/fair.c.
  */
 u64 __preload_hook hook_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used);
@@ -227,7 +228,9 @@ u64 dfl_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used);
  * @cpu: the CPU that it woke up on, which runs a task of this scheduler
  * @ahead: how far the key of @p is before that of the running task, virtual ns
  *
- * When: from ops.enqueue(), on a wakeup, if @ahead is more than 0.
+ * When: from ops.enqueue(), on a wakeup, if @ahead is more than 0. Not if the running task
+ * is SCHED_IDLE and @p is not: @p preempts it. Nor for a SCHED_BATCH or SCHED_IDLE task
+ * otherwise: it never preempts.
  * May call: no other kfuncs.
  * Returns: true to end the running task's slice and run @p next on @cpu; false to queue @p.
  * Default: dfl_task_preempt(): true if @ahead is half a slice or more. A task that sleeps
@@ -433,7 +436,12 @@ void dfl_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags);
  * dfl_dispatch_with() is often enough: it takes the earliest of @dsq and of what
  * dfl_dispatch() would take.
  * Default: dfl_dispatch(): the earliest of @prev and the first tasks on the CPU's DSQ, on
- * its LLC's DSQ and, where tasks have waited longer, on another LLC's.
+ * its LLC's DSQ and, where tasks have waited longer, on another LLC's. A task that has waited
+ * for overdue_ms (1 s) is switched to, the longest waiting first, at least 256 every eight
+ * slices: a kernel thread, or one that others of its weight keep waiting, for a slice; one
+ * of a crowd or of little weight for no longer than that takes, as its turn by virtual time
+ * is still to come. With N tasks of equal weight on a CPU, it comes after N ticks or N * slice_ns
+ * / 8, whichever is longer.
  * Kernel: pick_next_task_fair(), sched_balance_newidle() in kernel/sched/fair.c;
  * ops.dispatch() in kernel/sched/ext/internal.h.
  */

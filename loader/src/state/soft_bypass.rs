@@ -58,7 +58,7 @@ struct RawSoftBypass {
     until: u64,
     times: u32,
     seq: u32,
-    first_ns: u64,
+    since: u64,
     changes: Vec<RawChange>,
 }
 
@@ -124,7 +124,7 @@ impl SoftBypass {
                 text: change.text(),
             });
         Some(SoftBypass {
-            watched: raw.first_ns != 0,
+            watched: raw.since != 0,
             on,
             until: (on.is_some() && raw.until != u64::MAX).then(|| seconds(raw.until)),
             times: raw.times,
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn log_is_text_in_order() {
         let bypass = SoftBypass::from_value(json!({
-            "on": 2, "until": u64::MAX, "times": 5, "seq": 3, "first_ns": 1,
+            "on": 2, "until": u64::MAX, "times": 5, "seq": 3, "since": 1,
             "changes": [change(3_000_000_000, 2, 0, "cc1"), change(2_000_000_000, 0, 0, "")],
         }))
         .unwrap();
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn names_the_hook() {
         let raw = json!({
-            "on": 0, "until": 0, "times": 1, "seq": 1, "first_ns": 1, "changes": [change(1, 1, 1, "")],
+            "on": 0, "until": 0, "times": 1, "seq": 1, "since": 1, "changes": [change(1, 1, 1, "")],
         });
         let bypass = SoftBypass::from_value(raw).unwrap();
         assert_eq!(bypass.why(), None);

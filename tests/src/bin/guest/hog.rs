@@ -8,6 +8,7 @@ use std::io::{PipeReader, Read, Write, pipe};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::libc;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
@@ -15,7 +16,7 @@ use nix::sys::wait::waitpid;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::{ForkResult, Pid, fork};
 
-use crate::sys::{become_realtime, read};
+use crate::sys::{become_realtime, read, set_policy};
 
 /// A child process, killed when dropped.
 pub struct Hog(Pid);
@@ -34,6 +35,8 @@ pub struct Kind {
     pub nice: i32,
     /// A realtime task, outside of sched_ext.
     pub realtime: bool,
+    /// SCHED_IDLE.
+    pub idle: bool,
     /// Path of its cgroup; empty: its parent's.
     pub cgroup: &'static str,
     /// Run and sleep times, repeated; `None`: never sleep.
@@ -64,6 +67,14 @@ impl Hog {
                 }
                 std::process::exit(1);
             }
+        }
+    }
+
+    /// Kills all before it waits for the first: each needs a turn to exit, beside those that
+    /// are alive.
+    pub fn end_all(hogs: Vec<Self>) {
+        for hog in &hogs {
+            let _ = kill(hog.0, Signal::SIGKILL);
         }
     }
 
@@ -206,13 +217,16 @@ impl Kind {
         }
         if self.nice != 0 {
             // SAFETY: setpriority() takes no pointers.
-            let done = unsafe { nix::libc::setpriority(nix::libc::PRIO_PROCESS, 0, self.nice) };
+            let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.nice) };
             if done != 0 {
                 bail!("cannot set nice {}", self.nice);
             }
         }
         if self.realtime {
             become_realtime()?;
+        }
+        if self.idle {
+            set_policy(libc::SCHED_IDLE, 0)?;
         }
         if !self.cgroup.is_empty() {
             fs::write(format!("{}/cgroup.procs", self.cgroup), "0")
@@ -259,7 +273,8 @@ fn use_cpu(time: Duration) -> Result<()> {
     Ok(())
 }
 
-fn hog() -> ! {
+/// Runs for good.
+pub fn hog() -> ! {
     loop {
         work(usize::MAX);
     }

@@ -160,11 +160,15 @@ pub fn end_with_sysrq() -> Result<()> {
 
 /// Makes this process realtime, to run promptly on a busy system. Its children are not.
 pub fn become_realtime() -> Result<()> {
-    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
-    let param = libc::sched_param { sched_priority: 1 };
+    set_policy(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1)
+}
+
+/// Changes this task's scheduling policy.
+pub fn set_policy(policy: i32, sched_priority: i32) -> Result<()> {
+    let param = libc::sched_param { sched_priority };
     // SAFETY: it reads `param`, which lives longer.
     let done = unsafe { libc::sched_setscheduler(0, policy, &param) };
-    ensure!(done == 0, "cannot become a realtime task");
+    ensure!(done == 0, "cannot set scheduling policy {policy}");
     Ok(())
 }
 

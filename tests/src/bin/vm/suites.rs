@@ -211,7 +211,10 @@ pub const BOOTS: &[Boot] = &[
         Which::Other,
         &["smoke", "loader", "handover", "hooks", "hotplug"],
     ),
-    shaped("one_cpu", Shape::new("1")),
+    Boot {
+        suites: &["topology", "crowd"],
+        ..shaped("one_cpu", Shape::new("1"))
+    },
     shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),
     Boot {
         suites: &["topology", "gallery_four_llc"],

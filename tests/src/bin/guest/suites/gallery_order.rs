@@ -22,6 +22,7 @@ const SHORT: Kind = Kind {
     cpus: &[2],
     nice: 0,
     realtime: false,
+    idle: false,
     cgroup: "",
     pattern: Some((Duration::from_millis(1), Duration::from_micros(500))),
 };
@@ -119,19 +120,20 @@ fn short_among_stayers() -> Result<Turns> {
     Ok(turns)
 }
 
-/// A task with short bursts does not wait for those with long ones, and weights still count.
+/// A task with short bursts does not wait for those with long ones, as in a FIFO; unlike there,
+/// weights count.
 fn flash() -> Result<()> {
-    load(&[])?;
-    let defaults = short_among_stayers()?;
+    load_override("rlfifo", &[])?;
+    let fifo = short_among_stayers()?;
     load_override("flash", &[])?;
     let flash = short_among_stayers()?;
     let weighted = advantage_of_weight()?;
     is_fine(&["hook_task_vtime"])?;
     println!("nice 0 gets {weighted:.2} times as much as nice 5");
     ensure!(
-        flash.wait * 3 < defaults.wait,
-        "waited {:.2?} with the defaults, {:.2?}",
-        defaults.wait,
+        flash.wait * 3 < fifo.wait,
+        "waited {:.2?} in a FIFO, {:.2?}",
+        fifo.wait,
         flash.wait
     );
     ensure!((2.0..4.5).contains(&weighted), "{weighted:.2} times");

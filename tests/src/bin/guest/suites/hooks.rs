@@ -51,6 +51,7 @@ const FAVOURED: Kind = Kind {
     cpus: &[3],
     nice: 0,
     realtime: false,
+    idle: false,
     cgroup: "",
     pattern: None,
 };

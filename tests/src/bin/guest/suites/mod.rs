@@ -5,6 +5,7 @@ mod boot;
 mod bypass;
 mod cgroup;
 mod coexist;
+mod crowd;
 mod dropins;
 mod gallery_balance;
 mod gallery_order;
@@ -58,6 +59,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("lockdown", survive::LOCKDOWN),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
+    ("crowd", crowd::TESTS),
     ("hotplug", hotplug::TESTS),
     ("gallery_order", gallery_order::TESTS),
     ("gallery_queue", gallery_queue::TESTS),
