@@ -101,7 +101,7 @@ fn cosmos() -> Result<()> {
     println!("light: {defaults}, {cosmos} and {local} local; hogs: {saturated}");
     ensure!(defaults > 50, "{defaults} with the defaults");
     ensure!(
-        cosmos * 4 < defaults && local > 50,
+        cosmos * 2 < defaults && local > 50,
         "{cosmos} instead of {defaults}, {local} local"
     );
     ensure!(saturated > 50, "{saturated} of hogs");
