@@ -22,15 +22,13 @@ char _license[] SEC("license") = "GPL";
 /* How many overdue tasks a CPU switches to before it looks at virtual times again. */
 #define BRIEF_BATCH 256
 
-/* A tick at 100 Hz, the longest: how long each of a crowd runs. */
-#define TURN_NS (10 * NSEC_PER_MSEC)
-
 /* Not in BTF. */
 #define PF_KTHREAD 0x00200000
 
 /*
- * Does its weight, or do the @nr tasks on its CPU, explain that @p is overdue? Not for a
- * kernel thread, as others wait for it: RCU, writeback, the watchdog itself.
+ * Does its weight, or do the @nr tasks on its CPU, each of which runs for a tick, explain that
+ * @p is overdue? Not for a kernel thread, as others wait for it: RCU, writeback, the watchdog
+ * itself.
  */
 static bool is_due_later(const struct task_struct *p, u32 nr)
 {
@@ -38,7 +36,7 @@ static bool is_due_later(const struct task_struct *p, u32 nr)
 
 	if (p->flags & PF_KTHREAD)
 		return false;
-	return nr * TURN_NS * PRELOAD_WEIGHT_ONE > overdue_ms * NSEC_PER_MSEC * weight;
+	return nr * TICK_MAX_NS * PRELOAD_WEIGHT_ONE > overdue_ms * NSEC_PER_MSEC * weight;
 }
 
 /*
@@ -93,9 +91,7 @@ bool dispatch_overdue(s32 cpu, u32 turn)
 	if (!rq)
 		return false;
 	oldest = longest_waiting(rq);
-	if (!oldest)
-		return false;
-	if (waited_ns(oldest) <= overdue_ms * NSEC_PER_MSEC)
+	if (!oldest || !waited_longer(oldest, overdue_ms * NSEC_PER_MSEC))
 		return false;
 	if (is_watched())
 		report_stall(cpu);

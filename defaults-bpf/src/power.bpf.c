@@ -10,6 +10,7 @@
 #include "vmlinux.h"
 
 #include "power.bpf.h"
+#include "ticks.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -21,9 +22,6 @@ char _license[] SEC("license") = "GPL";
 
 /* Smaller changes of the target are not worth a call. */
 #define STEP (1024 / 32)
-
-/* A tick at 100 Hz, the longest. */
-#define TICK_MAX_NS (10 * NSEC_PER_MSEC)
 
 struct cpu_load {
 	u64 at; /* time of the last tick, ns */

@@ -26,3 +26,9 @@ u64 waited_ns(const struct task_struct *p __arg_untrusted)
 	/* A task that waited before the start has nearly all of the time since, or less. */
 	return since ? min(ticks, since) * ((bpf_ktime_get_ns() - first_ns) / since) : 0;
 }
+
+/* Has @p waited for longer than @ns? Dispatch asks often: a task that cannot have is not measured. */
+bool waited_longer(const struct task_struct *p __arg_untrusted, u64 ns)
+{
+	return (bpf_jiffies64() - p->scx.runnable_at) * TICK_MAX_NS > ns && waited_ns(p) > ns;
+}
