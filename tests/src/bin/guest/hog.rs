@@ -302,6 +302,11 @@ pub fn shares(hogs: &[Hog], window: Duration) -> Result<Vec<Duration>> {
     Ok(times()?.iter().zip(before).map(|(a, b)| *a - b).collect())
 }
 
+/// In seconds.
+pub fn sum(times: &[Duration]) -> f64 {
+    times.iter().map(Duration::as_secs_f64).sum()
+}
+
 /// CPU usage of hogs since a start time.
 pub struct Usage<'a> {
     hogs: &'a [Hog],

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::Test;
-use crate::hog::{Hog, Kind, hog, shares};
-use crate::preload::{load, status};
+use crate::hog::{Hog, Kind, hog, shares, sum};
+use crate::preload::{is_fine, load};
 use crate::sys::{CGROUPS, become_realtime, set_cgroup};
 use crate::tests;
 
@@ -26,20 +26,18 @@ pub const TESTS: &[Test] = tests![
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The scheduler has not ended meanwhile.
-fn still_runs() -> Result<()> {
-    let status = status()?;
-    ensure!(status["ours"] == true, "{}", status["kernel"]);
-    Ok(())
-}
-
-fn sum(times: &[Duration]) -> f64 {
-    times.iter().map(Duration::as_secs_f64).sum()
-}
-
 /// The weight of a nice level: each is worth a factor of 1.25.
 fn weight(nice: i32) -> f64 {
     1024.0 * 1.25_f64.powi(-nice)
+}
+
+/// The part of the CPU that the first `count` of these get.
+fn part_of_first(count: usize, hogs: Vec<Hog>) -> Result<f64> {
+    sleep(2 * SECOND);
+    let part = sum(&shares(&hogs[..count], 10 * SECOND)?) / 10.0;
+    println!("{part:.3}");
+    Hog::end_all(hogs);
+    Ok(part)
 }
 
 /// Turns of a tick each: one takes 4 s, a kernel thread that wakes up would wait for its end.
@@ -61,7 +59,7 @@ fn thousand_that_wake_at_once() -> Result<()> {
     println!("{least:.2?} each, {:.2} s together", sum(&times));
     ensure!(!least.is_zero(), "a hog did not run");
     ensure!(sum(&times) > 14.0, "{:.2} s", sum(&times));
-    still_runs()
+    is_fine(&[])
 }
 
 fn little_weight_beside_much() -> Result<()> {
@@ -73,12 +71,9 @@ fn little_weight_beside_much() -> Result<()> {
     };
     let mut hogs = Hog::start_many(4, nice(-20))?;
     hogs.extend(Hog::start_many(100, nice(19))?);
-    sleep(2 * SECOND);
-    let times = shares(&hogs[..4], 10 * SECOND)?;
-    println!("{times:.2?}");
-    ensure!(sum(&times) > 9.5, "{times:.2?}");
-    Hog::end_all(hogs);
-    still_runs()
+    let part = part_of_first(4, hogs)?;
+    ensure!(part > 0.95, "{part:.3}");
+    is_fine(&[])
 }
 
 /// Tasks of a cgroup with cpu.idle, each of which waits for minutes.
@@ -97,12 +92,9 @@ fn idle_group() -> Result<()> {
             ..Kind::default()
         },
     )?);
-    sleep(2 * SECOND);
-    let times = shares(&hogs[..1], 10 * SECOND)?;
-    println!("{times:.2?}");
-    ensure!(sum(&times) > 9.0, "{times:.2?}");
-    Hog::end_all(hogs);
-    still_runs()
+    let part = part_of_first(1, hogs)?;
+    ensure!(part > 0.9, "{part:.3}");
+    is_fine(&[])
 }
 
 fn idle() -> Kind {
@@ -118,17 +110,14 @@ fn idle_policy() -> Result<()> {
     become_realtime()?;
     let mut hogs = Hog::start_many(1, Kind::default())?;
     hogs.extend(Hog::start_many(50, idle())?);
-    sleep(2 * SECOND);
-    let part = 1.0 - sum(&shares(&hogs[..1], 10 * SECOND)?) / 10.0;
-    Hog::end_all(hogs);
+    let part = 1.0 - part_of_first(1, hogs)?;
     let fair = 150.0 / (150.0 + 1024.0);
     println!("SCHED_IDLE got {part:.3}, fair is {fair:.3}");
     ensure!((part / fair - 1.0).abs() < 0.2, "{part:.3}");
-    still_runs()
+    is_fine(&[])
 }
 
-/// A task that sleeps half of the time does not wait for SCHED_IDLE ones: not even when it has
-/// used more than its share, which its wakeups show as a lower place than theirs.
+/// A task that sleeps half of the time does not wait for SCHED_IDLE ones.
 fn idle_policy_is_preempted() -> Result<()> {
     load(&[])?;
     become_realtime()?;
@@ -145,7 +134,7 @@ fn idle_policy_is_preempted() -> Result<()> {
     println!("{slept} wakeups, {wait:.1?} of waiting each");
     ensure!(slept > 500 && wait < SECOND / 2000, "{wait:.1?}");
     Hog::end_all(hogs);
-    still_runs()
+    is_fine(&[])
 }
 
 /// Random numbers of tasks at random nice levels. Those are measured that should get the CPU for
@@ -167,28 +156,22 @@ fn any_mix_of_weights() -> Result<()> {
             .iter()
             .map(|(n, nice)| *n as f64 * weight(*nice))
             .sum();
-        let start = |(count, nice): &(usize, i32)| {
-            Hog::start_many(
-                *count,
-                Kind {
-                    nice: *nice,
-                    ..Kind::default()
-                },
-            )
-        };
-        let hogs = groups.iter().map(start).collect::<Result<Vec<_>>>()?;
+        let mut hogs = Vec::new();
+        for (count, nice) in &groups {
+            let kind = Kind {
+                nice: *nice,
+                ..Kind::default()
+            };
+            hogs.extend(Hog::start_many(*count, kind)?);
+        }
         sleep(3 * SECOND);
-        let used = |group: &Vec<Hog>| -> Result<f64> {
-            let times = group.iter().map(Hog::cpu_time);
-            Ok(sum(&times.collect::<Result<Vec<_>>>()?))
-        };
-        let before = hogs.iter().map(used).collect::<Result<Vec<_>>>()?;
-        sleep(9 * SECOND);
-        let after = hogs.iter().map(used).collect::<Result<Vec<_>>>()?;
-        Hog::end_all(hogs.into_iter().flatten().collect());
-        let whole = after.iter().sum::<f64>() - before.iter().sum::<f64>();
-        for (n, (count, nice)) in groups.iter().enumerate() {
-            let part = (after[n] - before[n]) / whole;
+        let times = shares(&hogs, 9 * SECOND)?;
+        Hog::end_all(hogs);
+        let mut rest = &times[..];
+        for (count, nice) in &groups {
+            let (of_group, others) = rest.split_at(*count);
+            rest = others;
+            let part = sum(of_group) / sum(&times);
             let fair = *count as f64 * weight(*nice) / all;
             println!("{count} at nice {nice}: {part:.3}, fair is {fair:.3}");
             ensure!(
@@ -196,7 +179,7 @@ fn any_mix_of_weights() -> Result<()> {
                 "{groups:?}: {count} at nice {nice} got {part:.3} instead of {fair:.3}"
             );
         }
-        still_runs()?;
+        is_fine(&[])?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::Test;
-use crate::hog::{Hog, Kind, ONLY, shares};
+use crate::hog::{Hog, Kind, ONLY, shares, sum};
 use crate::preload::{counter, load, load_override, status};
 use crate::sys::read;
 use crate::tests;
@@ -34,10 +34,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn secs(times: &[Duration]) -> Vec<f64> {
     times.iter().map(Duration::as_secs_f64).collect()
-}
-
-fn sum(times: &[Duration]) -> f64 {
-    secs(times).iter().sum()
 }
 
 fn min_max(times: &[Duration]) -> f64 {
