@@ -442,7 +442,7 @@ fn run_plan(
         let mut tally = Tally::default();
         while let Some(job) = next() {
             match job {
-                Job::Boot(planned) => tally.add(boot_twice(lab, planned, filter)?),
+                Job::Boot(planned) => tally.add(run_boot(lab, planned, filter)?),
                 Job::Host(tests) => kit::run(lab, tests, &mut tally),
             }
         }
@@ -472,17 +472,17 @@ enum Job<'a> {
     Host(&'a [kit::Test]),
 }
 
-/// Failed tests are repeated once, in a fresh boot, and listed at the end. Under icount, that
-/// boot has another seed: with the same one, they would fail again.
+/// For boots with `Clock::Host`: failed tests are repeated once, in a fresh boot, and listed at
+/// the end.
 fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
-    let first = run_boot(lab, planned, filter, 0)?;
+    let first = run_boot(lab, planned, filter)?;
     let boot = planned.boot;
     if emulator::failed(&step::boot_log(boot.name)?) && !first.failed.is_empty() {
         println!(
             "  {}: a failure of QEMU, see emulator.rs; repeating the boot",
             boot.name
         );
-        let mut second = run_boot(lab, planned, filter, 1)?;
+        let mut second = run_boot(lab, planned, filter)?;
         if second.failed.is_empty() {
             second.again = first.failed;
         }
@@ -495,7 +495,7 @@ fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
         "  {}: repeating the failed tests in a fresh boot",
         boot.name
     );
-    let mut second = run_boot(lab, &again, &again.tests.join(","), 1)?;
+    let mut second = run_boot(lab, &again, &again.tests.join(","))?;
     second.passed += first.passed;
     if second.failed.is_empty() {
         second.again = first.failed;
@@ -514,8 +514,8 @@ fn again(planned: &Planned, first: &Tally) -> Option<Planned> {
     })
 }
 
-/// Prints the boot's name in each line, because boots run in parallel. `tries` came before.
-fn run_boot(lab: &Lab, planned: &Planned, filter: &str, tries: u32) -> Result<Tally> {
+/// Prints the boot's name in each line, because boots run in parallel.
+fn run_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     let mut tally = Tally::default();
     let boot = planned.boot;
     let cmdline = format!(
@@ -544,10 +544,9 @@ fn run_boot(lab: &Lab, planned: &Planned, filter: &str, tries: u32) -> Result<Ta
         Report::Text { line } => println!("  {}: {line}", boot.name),
         Report::Sample { .. } | Report::Done => {}
     };
-    let ended = lab.machine(boot, &cmdline).and_then(|mut machine| {
-        machine.seed += tries;
-        machine.boot(on_report)
-    });
+    let ended = lab
+        .machine(boot, &cmdline)
+        .and_then(|mut machine| machine.boot(on_report));
     if let Err(e) = &ended {
         let mut error = format!("{e:#}");
         if let Some(name) = running {
