@@ -115,24 +115,34 @@ bool __weak hook_may_migrate(struct task_struct *p __arg_trusted, s32 cpu)
 	return dfl_may_migrate(p, cpu);
 }
 
-/* Move to @cpu the first task on @llc's DSQ that may migrate there. */
-__noinline bool move_between_llcs(s32 cpu, u32 llc)
+/*
+ * Move to @cpu the first of the next tasks on @dsq that may run there and, if it is another
+ * LLC's, migrate there.
+ */
+__noinline bool move_first_allowed(s32 cpu, u64 dsq, u32 llc)
 {
 	struct task_struct *p;
 	u32 looks = 0;
 
-	if (!is_asked(HOOK_MAY_MIGRATE))
-		return move_from_llc(llc);
-	bpf_for_each(scx_dsq, p, PRELOAD_DSQ_LLC(llc), 0) {
+	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (looks++ == PRELOAD_MIGRATE_LOOKS)
 			break;
 		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || is_migration_disabled(p))
 			continue;
-		if (may_migrate(p, cpu) &&
-		    scx_bpf_dsq_move(&___it, p, PRELOAD_DSQ_LOCAL, PRELOAD_ENQ_IMMED))
+		if (llc != cpu_llc_id(cpu) && is_asked(HOOK_MAY_MIGRATE) && !may_migrate(p, cpu))
+			continue;
+		if (scx_bpf_dsq_move(&___it, p, PRELOAD_DSQ_LOCAL, PRELOAD_ENQ_IMMED))
 			return true;
 	}
 	return false;
+}
+
+/* Move to @cpu the first task on @llc's DSQ that may migrate there. */
+__noinline bool move_between_llcs(s32 cpu, u32 llc)
+{
+	if (!is_asked(HOOK_MAY_MIGRATE))
+		return move_from_llc(llc);
+	return move_first_allowed(cpu, PRELOAD_DSQ_LLC(llc), llc);
 }
 
 /* The hook's result: an LLC that exists, or -1. */

@@ -21,6 +21,7 @@ s32 steal_llc(s32 cpu, u32 nth);
 u32 balance_turn(void);
 void balance_again(void);
 s32 balance_llc(s32 cpu, u32 turn);
+bool move_first_allowed(s32 cpu, u64 dsq, u32 llc);
 bool move_between_llcs(s32 cpu, u32 llc);
 
 #endif

@@ -176,9 +176,11 @@ static void rescue(struct task_struct *p, s32 cpu, u64 foreign)
 	if (!foreign) {
 		enqueue_near(p, idle >= 0 ? idle : cpu, 0);
 	} else {
-		u64 slice = slice_ns, vtime = update_vtime(p, cpu, slice, 0);
-		u64 dsq = task_dsq(p, idle >= 0 ? idle : cpu);
+		s32 near = idle >= 0 ? idle : cpu;
+		u64 slice = slice_ns, dsq = task_dsq(p, near);
+		u64 vtime = update_vtime(p, near, slice, 0, dsq);
 
+		note_waiting(dsq);
 		if (!bpf_iter_scx_dsq_new(&it, foreign, 0)) {
 			scx_bpf_dsq_move_set_slice(&it, slice);
 			scx_bpf_dsq_move_set_vtime(&it, vtime);

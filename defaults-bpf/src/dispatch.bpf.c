@@ -6,6 +6,7 @@
 #include "vmlinux.h"
 
 #include "active_balance.bpf.h"
+#include "affinity.bpf.h"
 #include "balance.bpf.h"
 #include "dispatch.bpf.h"
 #include "dsq.bpf.h"
@@ -18,10 +19,9 @@ char _license[] SEC("license") = "GPL";
 
 /* The head to run next, among the DSQs read so far. */
 struct candidate {
-	u64 vtime; /* valid if any */
-	u32 llc; /* whose DSQ it waits on */
+	u64 vtime; /* valid if any, as is the DSQ that it waits on */
+	u64 dsq;
 	bool any;
-	bool pinned; /* it waits on the CPU's DSQ instead */
 };
 
 /* Parts of do_dispatch(): global functions, which the verifier checks once each. */
@@ -34,8 +34,8 @@ bool keep_running(struct task_struct *prev __arg_trusted, s32 cpu,
 bool move_candidate(s32 cpu, struct candidate *next __arg_nonnull);
 void newidle_balance(s32 cpu);
 
-/* Make @head the candidate if its vtime is lower. Returns whether it was. */
-static bool consider(const struct task_struct *head, struct candidate *next)
+/* Make @head of @dsq the candidate if its vtime is lower. Returns whether it was. */
+static bool consider(const struct task_struct *head, u64 dsq, struct candidate *next)
 {
 	u64 vtime;
 
@@ -45,13 +45,14 @@ static bool consider(const struct task_struct *head, struct candidate *next)
 	if (next->any && !vtime_before(vtime, next->vtime))
 		return false;
 	next->vtime = vtime;
+	next->dsq = dsq;
 	next->any = true;
 	return true;
 }
 
 __noinline bool consider_head(u64 dsq, struct candidate *next __arg_nonnull)
 {
-	return consider(scx_bpf_dsq_peek(dsq), next);
+	return consider(scx_bpf_dsq_peek(dsq), dsq, next);
 }
 
 /*
@@ -66,7 +67,7 @@ __noinline bool consider_llc(u32 llc, struct candidate *next __arg_nonnull)
 
 	if (dsq) {
 		dsq = bpf_rdonly_cast(dsq, bpf_core_type_id_kernel(struct scx_dispatch_q));
-		return consider(dsq->first_task, next);
+		return consider(dsq->first_task, PRELOAD_DSQ_LLC(llc), next);
 	}
 	head = scx_bpf_dsq_peek(PRELOAD_DSQ_LLC(llc));
 	if (head) {
@@ -74,7 +75,7 @@ __noinline bool consider_llc(u32 llc, struct candidate *next __arg_nonnull)
 		if (dsq && dsq->id == PRELOAD_DSQ_LLC(llc))
 			l->queue = (u64)dsq;
 	}
-	return consider(head, next);
+	return consider(head, PRELOAD_DSQ_LLC(llc), next);
 }
 
 /* The DSQs that @cpu normally runs tasks from. */
@@ -82,12 +83,13 @@ __noinline void consider_near(s32 cpu, struct candidate *next __arg_nonnull)
 {
 	u32 llc = cpu_llc_id(cpu);
 
-	next->llc = llc;
-	next->any = next->pinned = false;
+	next->any = false;
 	if (!consider_llc(llc, next))
 		llc_clear_waiting(llc);
-	if (has_pinned(cpu) && consider_head(PRELOAD_DSQ_CPU(cpu), next))
-		next->pinned = true;
+	if (has_pinned(cpu))
+		consider_head(PRELOAD_DSQ_CPU(cpu), next);
+	if (has_affine(cpu))
+		consider_head(PRELOAD_DSQ_AFFINE(cpu), next);
 }
 
 /*
@@ -108,10 +110,7 @@ __noinline bool consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __a
 	behind.vtime -= slice_ns;
 	if (!consider_llc(llc, &behind))
 		return false;
-	next->vtime = behind.vtime;
-	next->llc = llc;
-	next->any = true;
-	next->pinned = false;
+	*next = behind;
 	return true;
 }
 
@@ -122,13 +121,15 @@ __noinline bool consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __a
 __noinline bool keep_running(struct task_struct *prev __arg_trusted, s32 cpu,
 			     struct candidate *next __arg_nonnull)
 {
-	u64 slice = task_slice(prev, cpu), vtime = update_vtime(prev, cpu, slice, 0);
+	u64 slice = task_slice(prev, cpu);
+	u64 vtime = update_vtime(prev, cpu, slice, 0, PRELOAD_DSQ_LOCAL);
 
 	if (next->any) {
 		if (!vtime_before(vtime, next->vtime))
 			return false;
 		advance_clock(cpu_llc_id(cpu), vtime, PRELOAD_VTIME_WINDOW_NS);
 	}
+	set_cpu_clock(vtime);
 	prev->scx.dsq_vtime = vtime;
 	if (!next->any && start_leaving(prev, cpu))
 		return false;
@@ -145,18 +146,22 @@ __noinline bool move_candidate(s32 cpu, struct candidate *next __arg_nonnull)
 {
 	u32 own = cpu_llc_id(cpu);
 
-	if (next->llc != own && move_between_llcs(cpu, next->llc)) {
+	if (is_cpu_dsq(next->dsq)) {
+		if (move_from_cpu(next->dsq))
+			return true;
+	} else if (is_llc_dsq(next->dsq) && next->dsq != PRELOAD_DSQ_LLC(own) &&
+		   move_between_llcs(cpu, next->dsq)) {
 		preload_count_rare(balance_pull);
 		balance_again();
 		return true;
 	}
-	if (next->pinned && move_from_cpu(cpu))
-		return true;
 	if (move_from_llc(own)) {
 		preload_count(dispatch_llc);
 		return true;
 	}
-	return !next->pinned && has_pinned(cpu) && move_from_cpu(cpu);
+	if (has_pinned(cpu) && move_from_cpu(PRELOAD_DSQ_CPU(cpu)))
+		return true;
+	return has_affine(cpu) && move_from_cpu(PRELOAD_DSQ_AFFINE(cpu));
 }
 
 /* Nothing waits near @cpu: take a task that waits elsewhere, or go idle. */
@@ -166,10 +171,14 @@ __noinline void newidle_balance(s32 cpu)
 	s32 llc;
 	u32 nth;
 
+	if (any_affine() && steal_affine(cpu)) {
+		preload_count_rare(newidle_steal);
+		return;
+	}
+	if (!others)
+		return;
 	/* Usually at most one LLC has waiting tasks: the default's result, without a search. */
 	if (!is_asked(HOOK_STEAL_LLC) && nr_llcs() <= 64 && !(others & (others - 1))) {
-		if (!others)
-			return;
 		preload_count_rare(hooks[HOOK_STEAL_LLC].calls);
 		if (move_between_llcs(cpu, __builtin_ctzll(others)))
 			preload_count_rare(newidle_steal);
@@ -192,15 +201,15 @@ __noinline void newidle_balance(s32 cpu)
 /* For the defaults, @own is the constant NO_DSQ, and the code for it costs nothing. */
 static __always_inline void dispatch_with(s32 cpu, struct task_struct *prev, u64 own)
 {
-	bool runnable = prev && (prev->scx.flags & PRELOAD_TASK_QUEUED), is_own = false;
+	bool runnable = prev && (prev->scx.flags & PRELOAD_TASK_QUEUED);
 	struct candidate next = {};
 	u32 turn;
 
 	consider_near(cpu, &next);
 	if (own != NO_DSQ)
-		is_own = consider_head(own, &next);
+		consider_head(own, &next);
 	if (!runnable && !next.any) {
-		if (preload_waiting & ~llc_bit(cpu_llc_id(cpu)))
+		if (any_affine() || (preload_waiting & ~llc_bit(cpu_llc_id(cpu))))
 			newidle_balance(cpu);
 		return;
 	}
@@ -208,8 +217,9 @@ static __always_inline void dispatch_with(s32 cpu, struct task_struct *prev, u64
 	if (turn) {
 		if (dispatch_overdue(cpu, turn))
 			return;
-		if (consider_elsewhere(cpu, turn, &next))
-			is_own = false;
+		if (any_affine() && pull_affine(cpu, turn))
+			return;
+		consider_elsewhere(cpu, turn, &next);
 	}
 
 	if (runnable && keep_running(prev, cpu, &next))
@@ -217,7 +227,9 @@ static __always_inline void dispatch_with(s32 cpu, struct task_struct *prev, u64
 	if (next.any) {
 		advance_clock(cpu_llc_id(cpu), next.vtime,
 			      runnable ? PRELOAD_VTIME_WINDOW_NS : slice_ns);
-		if (is_own && preload_dsq_move_to_local(own, PRELOAD_ENQ_IMMED))
+		set_cpu_clock(next.vtime);
+		if (own != NO_DSQ && next.dsq == own &&
+		    preload_dsq_move_to_local(own, PRELOAD_ENQ_IMMED))
 			return;
 		if (move_candidate(cpu, &next))
 			return;

@@ -1,18 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * DSQs: one for each LLC, for tasks that may run on several CPUs, and one for each CPU, for
- * tasks that may run on one only, all sorted by virtual time.
+ * DSQs, all sorted by virtual time: one for each LLC, for tasks that may run on all of its
+ * CPUs, and two for each CPU, for tasks that may run there only and for those that may run
+ * on some other CPUs. So whoever looks at a head can run it.
  */
 #include "vmlinux.h"
 
 #include "dsq.bpf.h"
 #include "guard.bpf.h"
+#include "rq.bpf.h"
 #include "settings.bpf.h"
 #include "topology.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
 u64 preload_waiting __attribute__((aligned(64)));
+
+/*
+ * CPUs whose DSQ for tasks with an affinity may have some, a bit each: read by newly idle
+ * CPUs. Only they clear a bit, so a task that comes and goes on a busy CPU writes nothing.
+ */
+static u64 affine_waiting[PRELOAD_MAX_CPUS / 64] __attribute__((aligned(64)));
+static bool affine_used;
+
+static u64 *affine_word(u32 cpu)
+{
+	return &affine_waiting[cpu / 64 & (PRELOAD_MAX_CPUS / 64 - 1)];
+}
 
 /* Parts of create_dsqs() and task_dsq(): global functions, which the verifier checks once each. */
 s32 create_cpu_dsqs(s32 cpu);
@@ -23,6 +37,8 @@ __noinline s32 create_cpu_dsqs(s32 cpu)
 {
 	s32 node = scx_bpf_cpu_node(cpu), err = scx_bpf_create_dsq(PRELOAD_DSQ_CPU(cpu), node);
 
+	if (!err || err == -EEXIST)
+		err = scx_bpf_create_dsq(PRELOAD_DSQ_AFFINE(cpu), node);
 	if (!err || err == -EEXIST)
 		err = scx_bpf_create_dsq(PRELOAD_DSQ_LLC(llc_index(cpu)), node);
 	return err == -EEXIST ? 0 : err;
@@ -114,24 +130,83 @@ s64 hooked_dsq(struct task_struct *p __arg_trusted, s32 cpu)
 }
 
 /*
- * The DSQ for @p near @cpu. A task that may run on one CPU only goes to that CPU's DSQ: on
- * an LLC's DSQ, all other CPUs would have to walk past it.
+ * The DSQ for @p near @cpu. The head of a DSQ has to be able to run on all CPUs that look at
+ * it, or they would have to walk past it: a task that may not run on all CPUs of its LLC
+ * goes to a DSQ of @cpu. An override's own DSQ is the override's concern.
  */
 u64 task_dsq(struct task_struct *p __arg_trusted, s32 cpu)
 {
+	const struct cpumask *cpus;
 	s64 dsq;
 
-	if (p->nr_cpus_allowed == 1) {
-		preload_count_rare(enqueue_cpu);
-		preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].pinned = 1;
+	if (p->nr_cpus_allowed == 1 || is_migration_disabled(p))
 		return PRELOAD_DSQ_CPU(cpu);
-	}
 	dsq = hooked_dsq(p, cpu);
-	if (dsq >= PRELOAD_QUEUE(0, 0)) {
-		preload_count_rare(enqueue_own);
+	if (dsq != cpu_llc_id(cpu) || p->nr_cpus_allowed >= preload_topology.nr_possible)
 		return dsq;
+	cpus = llc_cpumask(dsq);
+	return !cpus || bpf_cpumask_subset(cpus, p->cpus_ptr) ? dsq : PRELOAD_DSQ_AFFINE(cpu);
+}
+
+/*
+ * Mark @dsq, into which a task is about to be inserted. CPUs look at many DSQs only while
+ * marks say that they may have tasks.
+ */
+void note_waiting(u64 dsq)
+{
+	struct preload_cpu *c = &preload_cpus[dsq & (PRELOAD_MAX_CPUS - 1)];
+	u64 *word, bit;
+
+	if (is_llc_dsq(dsq)) {
+		preload_count(enqueue_llc);
+		llc_set_waiting(dsq);
+	} else if (is_affine_dsq(dsq)) {
+		preload_count_rare(enqueue_affine);
+		if (!c->affine)
+			c->affine = 1;
+		if (!affine_used)
+			affine_used = true;
+		word = affine_word(dsq);
+		bit = 1ULL << (dsq & 63);
+		if (!(*word & bit))
+			__sync_fetch_and_or(word, bit);
+	} else if (is_cpu_dsq(dsq)) {
+		preload_count_rare(enqueue_cpu);
+		if (!c->pinned)
+			c->pinned = 1;
+	} else {
+		preload_count_rare(enqueue_own);
 	}
-	preload_count(enqueue_llc);
-	llc_set_waiting(dsq);
-	return PRELOAD_DSQ_LLC(dsq);
+}
+
+/* Has any task ever waited on a CPU's DSQ for tasks with an affinity? */
+bool any_affine(void)
+{
+	return affine_used;
+}
+
+/* The next CPU after @after, in a ring, whose DSQ may have tasks with an affinity; or -1. */
+s32 next_affine(s32 after)
+{
+	u32 n, nr = (nr_cpu_ids() + 63) / 64, from = after + 1;
+	s32 cpu = -1;
+
+	bpf_for(n, 0, nr + 1) {
+		u32 word = (from / 64 + n) % (nr ?: 1);
+		u64 bits = *affine_word(word * 64);
+
+		if (!n)
+			bits &= ~0ULL << (from & 63);
+		if (bits) {
+			cpu = word * 64 + __builtin_ctzll(bits);
+			break;
+		}
+	}
+	return cpu;
+}
+
+/* @cpu's DSQ for tasks with an affinity was empty. A task inserted meanwhile is @cpu's alone. */
+void forget_affine(s32 cpu)
+{
+	__sync_fetch_and_and(affine_word(cpu), ~(1ULL << (cpu & 63)));
 }

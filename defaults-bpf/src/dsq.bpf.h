@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The DSQs that tasks wait on: one for each LLC, one for each CPU, and those of overrides. */
+/* The DSQs that tasks wait on: one for each LLC, two for each CPU, and those of overrides. */
 #ifndef SCX_PRELOAD_DSQ_BPF_H
 #define SCX_PRELOAD_DSQ_BPF_H
 
@@ -7,12 +7,29 @@
 
 #include "internal.bpf.h"
 
+/* For tasks that may run on this CPU only, and for those that may run on some others. */
 #define PRELOAD_DSQ_CPU(cpu) ((u64)(cpu) | (1ULL << 32))
+#define PRELOAD_DSQ_AFFINE(cpu) ((u64)(cpu) | (2ULL << 32))
+
+static __always_inline bool is_affine_dsq(u64 dsq)
+{
+	return dsq >> 32 == PRELOAD_DSQ_AFFINE(0) >> 32;
+}
+
+static __always_inline bool is_llc_dsq(u64 dsq)
+{
+	return dsq < PRELOAD_MAX_LLCS;
+}
+
+static __always_inline bool is_cpu_dsq(u64 dsq)
+{
+	return dsq >> 32 == PRELOAD_DSQ_CPU(0) >> 32 || is_affine_dsq(dsq);
+}
 
 /* Is the DSQ one of the defaults'? */
 static __always_inline bool is_default_dsq(u64 dsq)
 {
-	return dsq < PRELOAD_MAX_LLCS || dsq >> 32 == PRELOAD_DSQ_CPU(0) >> 32;
+	return is_llc_dsq(dsq) || is_cpu_dsq(dsq);
 }
 
 /*
@@ -51,17 +68,28 @@ static __always_inline bool move_from_llc(u32 llc)
 	return preload_dsq_move_to_local(PRELOAD_DSQ_LLC(llc), PRELOAD_ENQ_IMMED);
 }
 
-static __always_inline bool move_from_cpu(s32 cpu)
+/* From one of a CPU's DSQs to its local DSQ: not IMMED for tasks that cannot run elsewhere. */
+static __always_inline bool move_from_cpu(u64 dsq)
 {
-	if (!preload_dsq_move_to_local(PRELOAD_DSQ_CPU(cpu), 0))
+	if (!preload_dsq_move_to_local(dsq, is_affine_dsq(dsq) ? PRELOAD_ENQ_IMMED : 0))
 		return false;
 	preload_count_rare(dispatch_cpu);
 	return true;
+}
+
+/* May @cpu's DSQ for tasks with an affinity have some? Only few machines ever have any. */
+static __always_inline bool has_affine(s32 cpu)
+{
+	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].affine;
 }
 
 s32 create_dsqs(void);
 s32 create_own_dsqs(void);
 bool has_pinned(s32 cpu);
 u64 task_dsq(struct task_struct *p __arg_trusted, s32 cpu);
+void note_waiting(u64 dsq);
+bool any_affine(void);
+s32 next_affine(s32 after);
+void forget_affine(s32 cpu);
 
 #endif

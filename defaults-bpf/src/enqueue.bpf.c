@@ -3,6 +3,7 @@
 #include "vmlinux.h"
 
 #include "active_balance.bpf.h"
+#include "affinity.bpf.h"
 #include "dsq.bpf.h"
 #include "enqueue.bpf.h"
 #include "idle.bpf.h"
@@ -18,7 +19,8 @@ s32 pick_idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_fla
 /* Insert @p into a DSQ near @cpu, or let it preempt the running task of its CPU. */
 void enqueue_near(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 {
-	u64 slice = task_slice(p, cpu), vtime = update_vtime(p, cpu, slice, enq_flags);
+	u64 slice = task_slice(p, cpu), dsq = task_dsq(p, cpu);
+	u64 vtime = update_vtime(p, cpu, slice, enq_flags, dsq);
 
 	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && cpu == scx_bpf_task_cpu(p) &&
 	    preempts(p, cpu, vtime)) {
@@ -27,7 +29,17 @@ void enqueue_near(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, slice, enq_flags | PRELOAD_ENQ_PREEMPT);
 		return;
 	}
-	preload_dsq_insert_vtime(p, task_dsq(p, cpu), slice, vtime, enq_flags);
+	if (is_affine_dsq(dsq)) {
+		s32 other = pick_affine_cpu(p, cpu);
+
+		if (other != cpu) {
+			dsq = PRELOAD_DSQ_AFFINE(other);
+			/* It may just have become idle. */
+			scx_bpf_kick_cpu(other, PRELOAD_KICK_IDLE);
+		}
+	}
+	note_waiting(dsq);
+	preload_dsq_insert_vtime(p, dsq, slice, vtime, enq_flags);
 }
 
 /* Has @cpu, where a task is being enqueued, no other task to run? */
@@ -59,7 +71,8 @@ __noinline s32 pick_idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, 
 /*
  * If the idle CPU is not the one whose lock is held, insert the task into a DSQ there and
  * wake the CPU: inserting it into that CPU's local DSQ would take a second lock. With
- * SCX_ENQ_LAST that is worth it: from a DSQ, the CPU that it leaves could take it back.
+ * SCX_ENQ_LAST that is worth it: from a DSQ, the CPU that it leaves could take it back. So it
+ * is for a task that only some CPUs can take.
  */
 void do_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 {
@@ -74,8 +87,11 @@ void do_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu), enq_flags);
 		return;
 	}
-	if (enq_flags & PRELOAD_ENQ_LAST) {
-		preload_count_rare(leave_core);
+	if (enq_flags & PRELOAD_ENQ_LAST || (idle >= 0 && is_affine_dsq(task_dsq(p, idle)))) {
+		if (enq_flags & PRELOAD_ENQ_LAST)
+			preload_count_rare(leave_core);
+		else
+			preload_count_rare(kick_idle);
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL_ON | idle, task_slice(p, idle),
 				   enq_flags | PRELOAD_ENQ_IMMED);
 		return;

@@ -9,7 +9,8 @@
  *	dsq				the DSQs: their IDs, which one a task waits on
  *	task, partner, cgroup		data of tasks; tasks that wake each other; cgroup weights
  *	vtime, slice			order within a DSQ; how long a task runs
- *	balance, idle, active_balance	where a task runs: other LLCs, idle CPUs, better cores
+ *	balance, affinity, idle,	where a task runs: other LLCs, allowed CPUs, idle CPUs,
+ *	active_balance			better cores
  *	overdue				the bound on starvation
  *	enqueue, dispatch		the two policies made of these
  *	bypass				from overrides to the defaults and back

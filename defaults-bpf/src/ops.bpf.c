@@ -136,7 +136,7 @@ struct sched_ext_ops preload_ops = {
 	.dump = (void *)preload_dump,
 	.init = (void *)preload_init,
 	.exit = (void *)preload_exit,
-	.flags = SCX_OPS_ALLOW_QUEUED_WAKEUP | SCX_OPS_ENQ_LAST,
+	.flags = SCX_OPS_ALLOW_QUEUED_WAKEUP | SCX_OPS_ENQ_LAST | SCX_OPS_ENQ_MIGRATION_DISABLED,
 	.timeout_ms = 5000,
 	.name = "preload",
 };

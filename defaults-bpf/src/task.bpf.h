@@ -10,6 +10,8 @@ struct task_data {
 	u64 vtime; /* virtual time used, ns */
 	u64 charged; /* sum_exec_runtime up to which it is charged, ns */
 	u64 accounted; /* run and wait time that its cgroup's load includes, ns */
+	u64 shift; /* the shift of bound_to's clock that vtime includes, ns */
+	u32 bound_to; /* the CPU on whose DSQs it waits, plus 1; 0 if not on a CPU's */
 	u32 wakee; /* the task that it woke up last in a sync wakeup */
 	u32 wakes; /* how many times in a row it woke that task */
 };

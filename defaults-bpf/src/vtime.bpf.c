@@ -10,6 +10,7 @@
 #include "vmlinux.h"
 
 #include "cgroup.bpf.h"
+#include "dsq.bpf.h"
 #include "guard.bpf.h"
 #include "rq.bpf.h"
 #include "settings.bpf.h"
@@ -27,6 +28,38 @@ char _license[] SEC("license") = "GPL";
 
 /* The same for a task that slept, and in what a slice costs it for one of low weight. */
 #define LAG_SLICES_MIN 2
+
+/*
+ * A CPU that more tasks are bound to than to others falls behind the clock of its LLC, for as
+ * long as they are. Its own clock orders what wakes up there. As its tasks may not fall behind
+ * for ever, all are shifted forward together: one by one, those of much and of little weight
+ * would end up at one time.
+ */
+struct cpu_clock {
+	u64 now; /* virtual time of what the CPU chose last */
+	u64 shift; /* by how much its tasks were shifted since the start */
+	u64 behind; /* the same, forgotten within seconds of run time */
+};
+
+/* What is left of @behind after @used ns of run time: 1/e after 2^30 ns. */
+static u64 fade(u64 behind, u64 used)
+{
+	return behind - (behind * (used >> 10) >> 20);
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct cpu_clock);
+} preload_clocks SEC(".maps");
+
+static struct cpu_clock *clock_of(s32 cpu)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_percpu_elem(&preload_clocks, &zero, cpu);
+}
 
 static struct preload_llc *llc_of(s32 cpu)
 {
@@ -49,6 +82,41 @@ void advance_clock(u32 llc, u64 vtime, u64 most)
 
 	if (vtime_before(clock, vtime))
 		l->clock = vtime - clock < most ? vtime : clock + most;
+}
+
+/*
+ * The clock of @cpu: at most LAG_SLICES behind that of its LLC, and not ahead, as that of a
+ * task alone on it would be.
+ */
+u64 cpu_clock(s32 cpu)
+{
+	u64 clock = llc_of(cpu)->clock, most = LAG_SLICES * slice_ns;
+	const struct cpu_clock *c = clock_of(cpu);
+
+	if (!c || !vtime_before(c->now, clock))
+		return clock;
+	return clock - min(clock - c->now, most);
+}
+
+/* How far @cpu has served its tasks, to be compared with other CPUs. */
+u64 cpu_service(s32 cpu)
+{
+	u64 least = llc_of(cpu)->clock - LAG_SLICES * slice_ns;
+	const struct cpu_clock *c = clock_of(cpu);
+
+	if (!c)
+		return least;
+	return (vtime_before(least, c->now) ? c->now : least) - c->behind;
+}
+
+/* This CPU has chosen a task whose key is @vtime. */
+void set_cpu_clock(u64 vtime)
+{
+	u32 zero = 0;
+	struct cpu_clock *c = bpf_map_lookup_elem(&preload_clocks, &zero);
+
+	if (c)
+		c->now = vtime;
 }
 
 static bool in_window(u64 vtime, u64 around)
@@ -117,13 +185,14 @@ static u64 scaled(u64 virtual, u64 scale)
 
 /*
  * Charge @p for its run time on @cpu since the last charge, scaled by its cgroup's @scale.
+ * Returns the run time, ns, up to PRELOAD_SLICE_MAX_NS.
  */
-static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 scale)
+static u64 charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 scale)
 {
 	u64 used = p->se.sum_exec_runtime - data->charged, virtual;
 
 	if (!used)
-		return;
+		return 0;
 	data->charged += used;
 	if (used > PRELOAD_SLICE_MAX_NS)
 		used = PRELOAD_SLICE_MAX_NS;
@@ -136,47 +205,69 @@ static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 s
 		virtual = used;
 	}
 	data->vtime += scaled(virtual, scale);
+	return used;
 }
 
 /*
- * Charge @p and return its key near @cpu, the vtime to insert it with.
+ * Charge @p and return its key near @cpu, the vtime to insert it into @dsq with; for a task
+ * that may continue, @dsq is that of the CPU, PRELOAD_DSQ_LOCAL.
  *
  * Its virtual time is kept near the clock. A sleeper that ran on idle CPUs was never
  * charged; charged for all its run time at once, it would wait until the others have caught
  * up. A task from an LLC whose clock is far behind would run alone until it had caught up,
  * and so would hundreds that wake up at once: what wakes up after them would starve.
  */
-u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags)
+u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags, u64 dsq)
 {
-	u64 clock = llc_of(cpu)->clock, cost, early, late, key, scale;
+	u64 clock = llc_of(cpu)->clock, near = clock, cost, earliest, late, key, scale, used;
 	struct task_data *data = task_data(p);
+	struct cpu_clock *bound = NULL;
+	bool stays;
 
 	if (!data)
 		return clock;
 
 	scale = cgroup_scale(p);
-	charge(p, data, cpu, scale);
+	used = charge(p, data, cpu, scale);
+	stays = data->bound_to == cpu + 1;
+	if (is_cpu_dsq(dsq) || (stays && dsq == PRELOAD_DSQ_LOCAL)) {
+		bound = clock_of(cpu);
+		near = cpu_clock(cpu);
+	}
+	if (bound && stays) {
+		bound->behind = fade(bound->behind, used);
+		data->vtime += bound->shift - data->shift;
+	}
+
 	slice = max(min(slice, PRELOAD_SLICE_MAX_NS), slice_ns);
 	cost = scaled(slice * PRELOAD_WEIGHT_ONE / task_weight(p), scale);
 	late = LAG_SLICES_MIN * cost;
 	if (enq_flags & PRELOAD_ENQ_WAKEUP) {
-		early = slice;
+		earliest = near - slice;
 	} else {
-		early = LAG_SLICES * slice;
-		late = min(max(late, per_crowd(early, cpu_rq(cpu))), LAG_SLICES * cost);
+		earliest = bound && !stays ? near - slice : clock - LAG_SLICES * slice;
+		late = min(max(late, per_crowd(LAG_SLICES * slice, cpu_rq(cpu))),
+			   LAG_SLICES * cost);
 	}
 	late = min(late, PRELOAD_VTIME_WINDOW_NS);
-	if (vtime_before(data->vtime, clock - early))
-		data->vtime = clock - early;
-	else if (vtime_before(clock + late, data->vtime))
-		data->vtime = clock + late;
+	if (vtime_before(data->vtime, earliest)) {
+		if (bound && stays && !(enq_flags & PRELOAD_ENQ_WAKEUP)) {
+			bound->shift += earliest - data->vtime;
+			bound->behind += earliest - data->vtime;
+		}
+		data->vtime = earliest;
+	} else if (vtime_before(near + late, data->vtime)) {
+		data->vtime = near + late;
+	}
+	data->bound_to = bound ? cpu + 1 : 0;
+	data->shift = bound ? bound->shift : 0;
 
 	preload_count(hooks[HOOK_TASK_VTIME].calls);
-	key = ask_hook(HOOK_TASK_VTIME, hook_task_vtime(p, data->vtime, clock, enq_flags),
-		       dfl_task_vtime(p, data->vtime, clock, enq_flags));
-	if (!in_window(key, clock)) {
+	key = ask_hook(HOOK_TASK_VTIME, hook_task_vtime(p, data->vtime, near, enq_flags),
+		       dfl_task_vtime(p, data->vtime, near, enq_flags));
+	if (!in_window(key, near)) {
 		bad_result(HOOK_TASK_VTIME);
-		key = clock;
+		key = near;
 	}
 	return key;
 }

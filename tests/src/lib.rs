@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod docs;
+pub mod fair;
 
 use serde::{Deserialize, Serialize};
 

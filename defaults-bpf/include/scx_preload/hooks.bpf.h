@@ -148,13 +148,15 @@ bool dfl_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu);
  * @p: the task; it may run on @cpu
  * @cpu: the CPU that it is being enqueued on, or the idle CPU found for it
  *
- * When: from ops.enqueue(), for a task that may run on more than one CPU.
+ * When: from ops.enqueue(), for a task that may run on more than one CPU now (its migration
+ * can be disabled).
  * May call: no other kfuncs.
  * Returns: LLC index, 0..nr_llcs()-1, for that LLC's DSQ; or the id of a DSQ that the
  * override has from PRELOAD_OWN_QUEUES() in queues.bpf.h and that its hook_dispatch()
  * consumes. Such a DSQ is ordered by hook_task_vtime() like the others. An LLC that does
  * not exist or has no CPU in the affinity mask of @p, and an id that names no DSQ, count as
- * bad; @cpu's LLC is used.
+ * bad; @cpu's LLC is used. For @cpu's own LLC, a task that may not run on all CPUs of it
+ * waits on a DSQ of one CPU instead: @cpu, or another one that serves its tasks better.
  * Default: dfl_task_queue(): the LLC of @cpu.
  * Kernel: select_task_rq_fair() in kernel/sched/fair.c chooses a run queue.
  */
@@ -435,8 +437,9 @@ void dfl_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags);
  * on the defaults' DSQs, whatever hook_task_queue() returns. For an own DSQ
  * dfl_dispatch_with() is often enough: it takes the earliest of @dsq and of what
  * dfl_dispatch() would take.
- * Default: dfl_dispatch(): the earliest of @prev and the first tasks on the CPU's DSQ, on
- * its LLC's DSQ and, where tasks have waited longer, on another LLC's. A task that has waited
+ * Default: dfl_dispatch(): the earliest of @prev and the first tasks on the CPU's DSQs, on
+ * its LLC's DSQ and, where tasks have waited longer, on another LLC's or CPU's. Of the latter,
+ * PRELOAD_MIGRATE_LOOKS tasks are looked at, of eight CPUs if this one has nothing to do. A task that has waited
  * for overdue_ms (1 s) is switched to, the longest waiting first, at least 256 every eight
  * slices: a kernel thread, or one that others of its weight keep waiting, for a slice; one
  * of a crowd or of little weight for no longer than that takes, as its turn by virtual time
@@ -466,7 +469,8 @@ void dfl_bypass(u32 reason);
 
 /**
  * hook_may_migrate() - decide whether a task may move to another LLC
- * @p: the task, which waits on another LLC's DSQ, or runs there and shares its core
+ * @p: the task, which waits on the DSQ of another LLC or of a CPU there, or runs there and
+ *	shares its core
  * @cpu: the CPU that would run it; in the affinity mask of @p
  *
  * When: from ops.dispatch(), if it is overridden, when a newly idle CPU steals and when a

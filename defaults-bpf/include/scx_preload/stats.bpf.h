@@ -28,12 +28,13 @@ struct preload_stats {
 	u64 enqueue_llc; /* tasks inserted into an LLC's DSQ */
 	u64 enqueue_own; /* tasks inserted into an override's own DSQ */
 	u64 enqueue_cpu; /* tasks allowed on one CPU only, inserted into its DSQ */
+	u64 enqueue_affine; /* tasks not allowed on all CPUs of the LLC, inserted into a CPU's DSQ */
 	u64 dispatch_llc; /* tasks taken from the DSQ of the CPU's own LLC */
-	u64 dispatch_cpu; /* tasks taken from the CPU's own DSQ */
+	u64 dispatch_cpu; /* tasks taken from the CPU's own DSQs */
 	u64 dispatch_keep; /* dispatches at which the running task continued */
 	u64 dispatch_overdue; /* tasks that had waited too long, ahead of others */
-	u64 newidle_steal; /* tasks that a newly idle CPU took from another LLC */
-	u64 balance_pull; /* tasks that a busy CPU took from another LLC as they were behind */
+	u64 newidle_steal; /* tasks that a newly idle CPU took from another LLC or CPU */
+	u64 balance_pull; /* the same of a busy CPU, as they were behind */
 	u64 kick_idle; /* idle CPUs woken for a queued task */
 	u64 leave_core; /* tasks alone on a CPU that were moved to a better one */
 	u64 leave_pressed; /* idle CPUs passed over for one that RT and interrupts use less */

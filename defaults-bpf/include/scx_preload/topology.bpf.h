@@ -33,7 +33,8 @@ struct preload_cpu {
 	u16 priority; /* hook_cpu_priority() */
 	u16 fast; /* one of fast_cpumask() */
 	u16 online;
-	u16 pinned; /* its own DSQ may have tasks; written under its rq's lock */
+	u16 pinned; /* its DSQ for pinned tasks may have some; written under its rq's lock */
+	u16 affine; /* its DSQ for tasks with an affinity has been used */
 	u16 settled; /* the last change of soft bypass whose earlier tasks have all run */
 	u16 leaving; /* its running task is to leave the core; written as pinned */
 	u32 left_at; /* when a running task last left the core with this id */

@@ -215,7 +215,10 @@ pub const BOOTS: &[Boot] = &[
         suites: &["topology", "crowd"],
         ..shaped("one_cpu", Shape::new("1"))
     },
-    shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1")),
+    Boot {
+        suites: &["topology", "affinity"],
+        ..shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1"))
+    },
     Boot {
         suites: &["topology", "gallery_four_llc"],
         ..shaped("four_llc", Shape::new("8,sockets=4,cores=2,threads=1"))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The suites by name. A suite is a table of tests that share a boot and run in its order.
 
+mod affinity;
 mod boot;
 mod bypass;
 mod cgroup;
@@ -57,6 +58,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("survive", survive::TESTS),
     ("races", survive::RACES),
     ("lockdown", survive::LOCKDOWN),
+    ("affinity", affinity::TESTS),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
     ("crowd", crowd::TESTS),

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Tasks that may run on some CPUs only: each gets what is fair, and none is in the way of others.
+
+use std::fs::File;
+use std::io::Read;
+use std::thread::{available_parallelism, sleep};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use scx_preload_tests::fair::{Group, max_min};
+
+use super::Test;
+use crate::hog::{Hog, Kind, shares, sum};
+use crate::preload::{is_fine, load};
+use crate::sys::become_realtime;
+use crate::tests;
+
+pub const TESTS: &[Test] = tests![
+    one_beside_some_that_may_leave,
+    alone_beside_a_crowd_elsewhere,
+    a_crowd_is_spread,
+    weights_where_more_tasks_are_pinned,
+    any_masks,
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn start(groups: &[Group]) -> Result<Vec<Hog>> {
+    let mut hogs = Vec::new();
+    for group in groups {
+        for _ in 0..group.tasks {
+            let hog = Hog::start(Kind::default())?;
+            hog.allow((0..64).filter(|cpu| group.cpus >> cpu & 1 == 1))?;
+            hogs.push(hog);
+        }
+    }
+    Ok(hogs)
+}
+
+const fn group(tasks: usize, cpus: u64) -> Group {
+    Group { tasks, cpus }
+}
+
+/// Of all tasks, the least and the greatest part of a fair share, and how much of the CPUs'
+/// time that the tasks could use they did use.
+fn measure(groups: &[Group], window: Duration) -> Result<(f64, f64, f64)> {
+    let hogs = start(groups)?;
+    sleep(SECOND);
+    let times = shares(&hogs, window)?;
+    Hog::end_all(hogs);
+    let fair = max_min(groups);
+    let fair_of_each = groups
+        .iter()
+        .zip(&fair)
+        .flat_map(|(group, fair)| vec![fair * window.as_secs_f64(); group.tasks]);
+    let (mut least, mut most, mut all) = (f64::MAX, 0.0_f64, 0.0);
+    for (time, fair) in times.iter().zip(fair_of_each) {
+        let part = time.as_secs_f64() / fair;
+        (least, most, all) = (least.min(part), most.max(part), all + fair);
+    }
+    let used = sum(&times) / all;
+    println!("{groups:?}: {least:.3} to {most:.3} of a fair share, {used:.3} used");
+    Ok((least, most, used))
+}
+
+/// EEVDF gives 0.83 of its fair share to the one that has to stay.
+fn one_beside_some_that_may_leave() -> Result<()> {
+    load(&[])?;
+    become_realtime()?;
+    let (least, most, used) = measure(
+        &[group(12, 0b0011), group(4, 0b1100), group(1, 0b0100)],
+        8 * SECOND,
+    )?;
+    ensure!(least > 0.85 && most < 1.15 && used > 0.98);
+    is_fine(&[])
+}
+
+/// Two tasks that are alone on their CPUs are not switched for a crowd that may not run there.
+fn alone_beside_a_crowd_elsewhere() -> Result<()> {
+    const WINDOW: Duration = Duration::from_secs(8);
+    load(&[])?;
+    become_realtime()?;
+    let hogs = start(&[group(1, 0b0100), group(1, 0b1000), group(200, 0b0011)])?;
+    sleep(SECOND);
+    let before = [hogs[0].preempted()?, hogs[1].preempted()?];
+    let times = shares(&hogs[..2], WINDOW)?;
+    let switches = [
+        hogs[0].preempted()? - before[0],
+        hogs[1].preempted()? - before[1],
+    ];
+    Hog::end_all(hogs);
+    println!("{times:.2?}, {switches:?} involuntary switches");
+    ensure!(sum(&times) > 2.0 * 0.95 * WINDOW.as_secs_f64());
+    ensure!(switches.iter().sum::<u64>() < 300);
+    is_fine(&[])
+}
+
+/// All start on one CPU.
+fn a_crowd_is_spread() -> Result<()> {
+    load(&[])?;
+    become_realtime()?;
+    let hogs = start(&[group(100, 0b0001)])?;
+    sleep(SECOND);
+    for hog in &hogs {
+        hog.allow([0, 1])?;
+    }
+    sleep(SECOND);
+    let times = shares(&hogs, 8 * SECOND)?;
+    Hog::end_all(hogs);
+    let (least, most) = (times.iter().min(), times.iter().max());
+    let (least, most) = (least.context("no hogs")?, most.context("no hogs")?);
+    println!("{least:.2?} to {most:.2?}, {:.2} s together", sum(&times));
+    ensure!(sum(&times) > 15.5);
+    ensure!(most.as_secs_f64() < 1.6 * least.as_secs_f64());
+    is_fine(&[])
+}
+
+/// The tasks of CPU 0 get less of a CPU than those of CPU 1, for as long as they run.
+fn weights_where_more_tasks_are_pinned() -> Result<()> {
+    load(&[])?;
+    become_realtime()?;
+    let kind = |cpus, nice| Kind {
+        cpus,
+        nice,
+        ..Kind::default()
+    };
+    let mut hogs = Hog::start_many(4, kind(&[0], 0))?;
+    hogs.extend(Hog::start_many(4, kind(&[0], 5))?);
+    hogs.extend(Hog::start_many(2, kind(&[1], 0))?);
+    sleep(SECOND);
+    let times = shares(&hogs, 8 * SECOND)?;
+    Hog::end_all(hogs);
+    let ratio = sum(&times[..4]) / sum(&times[4..8]);
+    println!("{ratio:.2}, fair is 3.05");
+    ensure!((2.7..3.4).contains(&ratio), "{ratio:.2}");
+    is_fine(&[])
+}
+
+/// Random masks, compared with the max-min fair shares.
+fn any_masks() -> Result<()> {
+    load(&[])?;
+    become_realtime()?;
+    let cpus = available_parallelism()?.get().min(64);
+    let mut random = File::open("/dev/urandom")?;
+    for _ in 0..4 {
+        let mut bytes = [0; 7];
+        random.read_exact(&mut bytes)?;
+        let (count, of_groups) = bytes.split_first().context("no bytes")?;
+        let groups: Vec<_> = of_groups[..3 + *count as usize % 4]
+            .iter()
+            .map(|byte| -> Result<Group> {
+                let mut mask = [0; 8];
+                random.read_exact(&mut mask)?;
+                let mask = u64::from_ne_bytes(mask) & (u64::MAX >> (64 - cpus));
+                // No mask is empty.
+                let cpus = if mask == 0 { 1 } else { mask };
+                Ok(group(1 + *byte as usize % 6, cpus))
+            })
+            .collect::<Result<_>>()?;
+        let (least, most, used) = measure(&groups, 8 * SECOND)?;
+        ensure!(
+            least > 0.93 && most < 1.07 && used > 0.985,
+            "{groups:?}: {least:.3} to {most:.3}, {used:.3} used"
+        );
+        is_fine(&[])?;
+    }
+    Ok(())
+}
