@@ -69,14 +69,51 @@ pub(crate) const OWN_QUEUES: &str = "own_queues";
 /// The rodata variable with the version of the hook contract.
 pub(crate) const CONTRACT_VERSION_VARIABLE: &str = "contract_version";
 
-/// Handover programs with the names of their pins: they notice other schedulers and
-/// sysrq-S. Each depends on those before it.
-pub(crate) const HANDOVER_PROGRAMS: [(&str, &str); 5] = [
-    ("preload_sysrq", "sysrq"),
-    ("preload_gave_way", "gave_way"),
-    ("preload_give_way", "give_way"),
-    ("preload_left", "left"),
-    ("preload_wait", "wait"),
+/// A program beside the scheduler that notices other schedulers or sysrq-S.
+pub(crate) struct HandoverProgram {
+    pub name: &'static str,
+    /// Name of its link's pin.
+    pub pin: &'static str,
+    /// Programs before it in [`HANDOVER_PROGRAMS`] without which it must not be attached.
+    pub needs: &'static [&'static str],
+    /// What happens without it.
+    pub without: &'static str,
+}
+
+const MAY_FAIL: &str =
+    "other schedulers may fail to start while ours runs, unless with `scx_preload run`";
+
+pub(crate) const HANDOVER_PROGRAMS: [HandoverProgram; 5] = [
+    HandoverProgram {
+        name: "preload_sysrq",
+        pin: "sysrq",
+        needs: &[],
+        without: "ours may come back after sysrq-S has ended another scheduler",
+    },
+    HandoverProgram {
+        name: "preload_gave_way",
+        pin: "gave_way",
+        needs: &[],
+        without: MAY_FAIL,
+    },
+    HandoverProgram {
+        name: "preload_give_way",
+        pin: "give_way",
+        needs: &["preload_gave_way"],
+        without: MAY_FAIL,
+    },
+    HandoverProgram {
+        name: "preload_left",
+        pin: "left",
+        needs: &["preload_give_way"],
+        without: MAY_FAIL,
+    },
+    HandoverProgram {
+        name: "preload_wait",
+        pin: "wait",
+        needs: &["preload_give_way", "preload_left"],
+        without: MAY_FAIL,
+    },
 ];
 
 /// Exit code of this program on a kernel that cannot run sched_ext schedulers. Wrong usage

@@ -3,50 +3,84 @@
 
 use libbpf_rs::{Link, MapCore, MapType, Object, OpenObject};
 
-use crate::abi::HANDOVER_PROGRAMS;
+use crate::abi::{HANDOVER_PROGRAMS, HandoverProgram};
 use crate::object::source::Source;
 
 /// Attach the handover programs of a loaded object. A failure is no error: without them
 /// other schedulers cannot start while ours runs, but ours works.
 pub(super) fn attach(source: &Source, object: &Object) -> Vec<(&'static str, Link)> {
+    let mut attached = Vec::new();
     let mut links = Vec::new();
     let mut maps = object.maps();
     let Some(ops) = maps.find(|map| map.map_type() == MapType::StructOps) else {
         return links;
     };
-    for (program, pin) in HANDOVER_PROGRAMS {
-        let Some(found) = object.progs_mut().find(|prog| prog.name() == program) else {
-            log::debug!("{} has no {program}()", source.name);
-            break;
+    for program in &HANDOVER_PROGRAMS {
+        let Some(found) = object.progs_mut().find(|prog| prog.name() == program.name) else {
+            log::debug!("{} has no {}()", source.name, program.name);
+            continue;
         };
+        if !found.autoload() || !program.needs.iter().all(|name| attached.contains(name)) {
+            log::debug!("{}() is not attached", program.name);
+            continue;
+        }
         // Without the association scx_bpf_exit() would end any scheduler.
-        let attached = found.assoc_struct_ops(&ops).and_then(|()| found.attach());
-        match attached {
-            Ok(link) => links.push((pin, link)),
-            Err(err) => {
-                log::warn!(
-                    "other schedulers may fail to start while ours runs: cannot attach {program}(): {err:#}"
-                );
-                break;
+        let link = found.assoc_struct_ops(&ops).and_then(|()| found.attach());
+        match link {
+            Ok(link) => {
+                attached.push(program.name);
+                links.push((program.pin, link));
             }
+            Err(err) => log::warn!(
+                "{}: cannot attach {}(): {err:#}",
+                program.without,
+                program.name
+            ),
         }
     }
     links
 }
 
-/// Leave the handover programs out of an object, for a kernel without the functions that
-/// they attach to.
-pub(super) fn leave_out(object: &mut OpenObject) {
-    for mut program in object.progs_mut() {
-        if HANDOVER_PROGRAMS
-            .iter()
-            .any(|(name, _)| program.name() == *name)
-        {
-            log::warn!(
-                "leaving out {}(): this kernel lacks the function that it attaches to",
-                program.name().display()
-            );
-            program.set_autoload(false);
+/// The handover program that libbpf's messages about a failed load blame, if any.
+pub(super) fn blamed(log: &str) -> Option<&'static HandoverProgram> {
+    HANDOVER_PROGRAMS.iter().find(|program| {
+        let said = format!("prog '{}': ", program.name);
+        log.lines().any(|line| line.trim().starts_with(&said))
+    })
+}
+
+/// Leave a handover program out of an object, as the kernel does not take it.
+pub(super) fn leave_out(object: &mut OpenObject, program: &HandoverProgram) {
+    for mut found in object.progs_mut() {
+        if found.name() == program.name {
+            found.set_autoload(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blamed_is_who_failed() {
+        let name = |log| blamed(log).map(|program| program.name);
+        assert_eq!(
+            name(
+                "prog 'preload_left': failed to find kernel BTF type ID of 'scx_disable_workfn': -3"
+            ),
+            Some("preload_left")
+        );
+        assert_eq!(
+            name(
+                "prog 'preload_give_way': BPF program load failed: -EINVAL\n\
+                 prog 'preload_give_way': -- BEGIN PROG LOAD LOG --\n"
+            ),
+            Some("preload_give_way")
+        );
+        assert_eq!(
+            name("prog 'preload_dispatch': failed to load: -EACCES"),
+            None
+        );
     }
 }

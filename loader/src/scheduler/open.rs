@@ -8,7 +8,7 @@ use scx_preload_defaults::HOOKS;
 
 use super::handover_programs;
 use super::settings::{Setting, set_own_queues, set_rodata};
-use crate::abi::{MAP_PREFIX, OPS_TYPE, OVERRIDDEN_HOOKS};
+use crate::abi::{HandoverProgram, MAP_PREFIX, OPS_TYPE, OVERRIDDEN_HOOKS};
 use crate::btf::object_btf;
 use crate::object::elf::{Binding, BpfObject};
 use crate::object::source::Source;
@@ -16,9 +16,6 @@ use crate::{Error, Result, libbpf_log};
 
 /// libbpf's message about a callback without a member in the kernel's struct.
 const UNKNOWN_MEMBER: &str = "Cannot find member ";
-
-/// libbpf's message about a program for a missing kernel function.
-const UNKNOWN_FUNCTION: &str = "failed to find kernel BTF type ID of ";
 
 /// Open `source`, check its contract, and apply `settings`.
 fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
@@ -48,32 +45,53 @@ fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
 }
 
 /// Open `source` and load it, which runs the verifier. Callbacks unknown to the running
-/// kernel are left out.
+/// kernel are left out, and so are programs beside the scheduler that it refuses.
 pub(crate) fn load_into_kernel(source: &Source, settings: &[Setting]) -> Result<Object> {
-    let opened = open(source, settings)?;
-    libbpf_log::take();
-    let mut result = opened.load();
-    let mut log = libbpf_log::take();
-    // Finding unknown callbacks takes a walk over the kernel's types, which libbpf has done
-    // already: repeat it only if libbpf reports some.
-    let (member, function) = (log.contains(UNKNOWN_MEMBER), log.contains(UNKNOWN_FUNCTION));
-    if result.is_err() && (member || function) {
+    let mut drop_callbacks = false;
+    let mut left_out: Vec<&HandoverProgram> = Vec::new();
+    loop {
         let mut opened = open(source, settings)?;
-        if member {
+        if drop_callbacks {
             drop_unknown_callbacks(&mut opened)?;
         }
-        if function {
-            handover_programs::leave_out(&mut opened);
+        for program in &left_out {
+            handover_programs::leave_out(&mut opened, program);
         }
         libbpf_log::take();
-        result = opened.load();
-        log = libbpf_log::take();
+        let result = opened.load();
+        let log = libbpf_log::take();
+        let err = match result {
+            Ok(object) => return Ok(object),
+            Err(err) => err,
+        };
+        let known = |program: &HandoverProgram| left_out.iter().any(|p| p.name == program.name);
+        // Finding unknown callbacks takes a walk over the kernel's types, which libbpf has
+        // done already: only if it reports some.
+        if log.contains(UNKNOWN_MEMBER) && !drop_callbacks {
+            drop_callbacks = true;
+        } else if let Some(program) = handover_programs::blamed(&log).filter(|p| !known(p)) {
+            log::warn!(
+                "{}: leaving out {}(), which this kernel does not take: {}",
+                program.without,
+                program.name,
+                libbpf_log::decisive_line(&log).unwrap_or("no reason given")
+            );
+            left_out.push(program);
+        } else {
+            return Err(refused(source, "the kernel cannot load it", err, log));
+        }
     }
-    result.map_err(|err| refused(source, "the kernel cannot load it", err, log))
 }
 
+/// The verifier's message about a kernel function that BPF programs cannot call.
+const NO_KFUNC: &str = "is referenced but wasn't resolved";
+
 fn refused(source: &Source, what: &str, err: libbpf_rs::Error, log: String) -> Error {
-    let reason = libbpf_log::decisive_line(&log).map_or_else(|| err.to_string(), str::to_owned);
+    let mut reason = libbpf_log::decisive_line(&log).map_or_else(|| err.to_string(), str::to_owned);
+    if reason.ends_with(NO_KFUNC) {
+        reason += "; this kernel is older than Linux 7.2, or its build lost the function from its BTF, \
+                   as Debian's 7.1.3 to 7.2.12 did; boot another kernel";
+    }
     Error::Refused {
         name: source.name.clone(),
         summary: format!("{what}: {reason}"),

@@ -3,15 +3,22 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::Test;
-use crate::preload::{PIN, disabled_and_unpinned, hook, load, object, refused, status, unload};
-use crate::sys::{SCX_PRELOAD, end_with_sysrq, run_ok, scx_ops, scx_state};
+use crate::other;
+use crate::preload::{
+    LINKED, LOADED, PIN, disabled_and_unpinned, hook, is_ours, load, object, refused, status,
+    unload, unload_any,
+};
+use crate::sys::{SCX_PRELOAD, end_with_sysrq, run, run_ok, scx_ops, scx_state, wait_for};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -25,6 +32,8 @@ pub const TESTS: &[Test] = tests![
     refuses_bad_settings,
     refuses_what_is_not_an_object,
     leaves_out_callbacks_that_the_kernel_lacks,
+    leaves_out_programs_that_the_kernel_refuses,
+    says_which_function_the_kernel_lacks,
     refuses_what_the_verifier_refuses,
     refuses_when_an_override_cannot_start,
     leaves_another_scheduler_alone,
@@ -166,6 +175,60 @@ fn leaves_out_callbacks_that_the_kernel_lacks() -> Result<()> {
     ensure!(hook(&status, "hook_pick_idle_cpu", "calls")? > 0);
     ensure!(hook(&status, "hook_cpu_perf", "calls")? == 0);
     unload()
+}
+
+/// Links the defaults for a kernel that has the function `kfunc` under another name only.
+fn link_without(kfunc: &str) -> Result<()> {
+    run_ok(SCX_PRELOAD, &["link", "-o", LINKED])?;
+    let mut object = fs::read(LINKED)?;
+    let len = kfunc.len();
+    let places: Vec<_> = (0..object.len() - len)
+        .filter(|&at| object[at..].starts_with(kfunc.as_bytes()) && object[at + len] == 0)
+        .collect();
+    ensure!(!places.is_empty(), "the defaults do not call {kfunc}()");
+    for at in places {
+        object[at + len - 1] = b'_';
+    }
+    fs::write(LINKED, object).context("cannot write the object")
+}
+
+/// As on Debian's builds of 7.2.6 to 7.2.12. Other schedulers start with `run` only.
+fn leaves_out_programs_that_the_kernel_refuses() -> Result<()> {
+    unload_any()?;
+    link_without("scx_bpf_exit_bstr")?;
+    let out = run(SCX_PRELOAD, &["load", "--object", LINKED])?;
+    ensure!(out.code == Some(0), "{}", out.stderr);
+    for words in ["preload_give_way()", "scx_bpf_exit_bst_", "scx_preload run"] {
+        ensure!(out.stderr.contains(words), "{}", out.stderr);
+    }
+    is_ours()?;
+    ensure!(fs::exists(format!("{LOADED}/sysrq"))?);
+    let fixture = object("other");
+    let refused = run(other::PROGRAM, &[&fixture])?;
+    ensure!(refused.code != Some(0), "it took over");
+    is_ours()?;
+    let mut command = Command::new(SCX_PRELOAD);
+    let mut runs = command
+        .args(["run", "--", other::PROGRAM, &fixture])
+        .spawn()?;
+    wait_for(Duration::from_secs(20), || {
+        ensure!(scx_ops().as_deref() == Some("other"), "{:?}", scx_ops());
+        Ok(())
+    })?;
+    kill(Pid::from_raw(runs.id() as i32), Signal::SIGTERM)?;
+    runs.wait()?;
+    is_ours()?;
+    unload()
+}
+
+fn says_which_function_the_kernel_lacks() -> Result<()> {
+    link_without("scx_bpf_kick_cpu")?;
+    refused(
+        &["load", "--object", LINKED],
+        1,
+        &["scx_bpf_kick_cp_", "boot another kernel"],
+    )?;
+    disabled_and_unpinned()
 }
 
 fn refuses_what_the_verifier_refuses() -> Result<()> {
