@@ -10,6 +10,7 @@
 #include "balance.bpf.h"
 #include "dispatch.bpf.h"
 #include "dsq.bpf.h"
+#include "nohz.bpf.h"
 #include "overdue.bpf.h"
 #include "settings.bpf.h"
 #include "slice.bpf.h"
@@ -131,7 +132,7 @@ __noinline bool keep_running(struct task_struct *prev __arg_trusted, s32 cpu,
 	}
 	set_cpu_clock(vtime);
 	prev->scx.dsq_vtime = vtime;
-	if (!next->any && start_leaving(prev, cpu))
+	if (!next->any && (start_leaving(prev, cpu) || start_endless(prev, cpu, slice)))
 		return false;
 	prev->scx.slice = slice;
 	preload_count(dispatch_keep);

@@ -7,6 +7,7 @@
 #include "dsq.bpf.h"
 #include "enqueue.bpf.h"
 #include "idle.bpf.h"
+#include "nohz.bpf.h"
 #include "rq.bpf.h"
 #include "slice.bpf.h"
 #include "vtime.bpf.h"
@@ -29,6 +30,7 @@ void enqueue_near(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, slice, enq_flags | PRELOAD_ENQ_PREEMPT);
 		return;
 	}
+	end_endless(cpu);
 	if (is_affine_dsq(dsq)) {
 		s32 other = pick_affine_cpu(p, cpu);
 
@@ -36,6 +38,7 @@ void enqueue_near(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 			dsq = PRELOAD_DSQ_AFFINE(other);
 			/* It may just have become idle. */
 			scx_bpf_kick_cpu(other, PRELOAD_KICK_IDLE);
+			end_endless(other);
 		}
 	}
 	note_waiting(dsq);
@@ -43,7 +46,7 @@ void enqueue_near(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 }
 
 /* Has @cpu, where a task is being enqueued, no other task to run? */
-static bool is_alone(s32 cpu)
+static bool has_nothing_else(s32 cpu)
 {
 	const struct rq *rq = cpu_rq(cpu);
 
@@ -57,8 +60,10 @@ static bool is_alone(s32 cpu)
 __noinline s32 pick_idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 {
 	if (enq_flags & PRELOAD_ENQ_WAKEUP) {
-		if (is_alone(cpu))
+		if (has_nothing_else(cpu))
 			return cpu;
+	} else if ((enq_flags & PRELOAD_ENQ_LAST) && test_and_clear_restart(cpu)) {
+		return cpu;
 	} else if (p->nr_cpus_allowed == 1) {
 		return -1;
 	}

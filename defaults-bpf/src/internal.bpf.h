@@ -8,7 +8,7 @@
  *	guard				calling overrides, and when to stop calling them
  *	dsq				the DSQs: their IDs, which one a task waits on
  *	task, partner, cgroup		data of tasks; tasks that wake each other; cgroup weights
- *	vtime, slice			order within a DSQ; how long a task runs
+ *	nohz, vtime, slice		CPUs without a tick; order within a DSQ; how long a task runs
  *	balance, affinity, idle,	where a task runs: other LLCs, allowed CPUs, idle CPUs,
  *	active_balance			better cores
  *	overdue				the bound on starvation

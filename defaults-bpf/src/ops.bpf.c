@@ -11,6 +11,7 @@
 #include "handover.bpf.h"
 #include "idle.bpf.h"
 #include "lifecycle.bpf.h"
+#include "nohz.bpf.h"
 #include "power.bpf.h"
 #include "slice.bpf.h"
 #include "ticks.bpf.h"
@@ -32,6 +33,8 @@ s32 BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 	 * for its waker.
 	 */
 	preload_count(wakeup_idle);
+	if (cpu == bpf_get_smp_processor_id())
+		end_endless(cpu);
 	preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu),
 			   cpu == bpf_get_smp_processor_id() ? 0 : PRELOAD_ENQ_IMMED);
 	return cpu;
@@ -62,7 +65,10 @@ void BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 /* Utilization and load are sampled: accounting at each switch would cost too much. */
 void BPF_STRUCT_OPS(preload_tick, struct task_struct *p)
 {
-	cgroup_tick(p, power_tick(scx_bpf_task_cpu(p)));
+	s32 cpu = scx_bpf_task_cpu(p);
+
+	nohz_tick(cpu);
+	cgroup_tick(p, power_tick(cpu));
 }
 
 s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init_task, struct task_struct *p,

@@ -3,6 +3,7 @@
 #include "vmlinux.h"
 
 #include "guard.bpf.h"
+#include "nohz.bpf.h"
 #include "rq.bpf.h"
 #include "settings.bpf.h"
 #include "slice.bpf.h"
@@ -17,8 +18,9 @@ static u64 crowded_slice(const struct rq *rq)
 
 u64 dfl_task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 {
-	use_arg(p);
 	preload_count_dfl(HOOK_TASK_SLICE);
+	if (is_nohz(cpu) && is_alone(p, cpu))
+		return PRELOAD_SLICE_INF;
 	return crowded_slice(cpu_rq(cpu));
 }
 

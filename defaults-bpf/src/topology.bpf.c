@@ -23,6 +23,12 @@ static u16 llc_of_kernel_id[PRELOAD_MAX_CPUS];
 
 extern const int sd_llc_id __ksym __weak;
 extern const int sched_core_priority __ksym __weak;
+extern const struct context_tracking context_tracking __ksym __weak;
+
+/* Not in every configuration. */
+struct context_tracking___user {
+	bool active;
+} __attribute__((preserve_access_index));
 
 /* The external definition of the contract's inline function. */
 extern const struct rq *cpu_rq(s32 cpu);
@@ -116,6 +122,17 @@ u32 llc_index(s32 cpu)
 		preload_topology.nr_llcs = index + 1;
 	llc_of_kernel_id[id] = index + 1;
 	return index;
+}
+
+/* Is @cpu one of nohz_full=? There, and only there, the kernel tracks user space. */
+static bool is_nohz_full(s32 cpu)
+{
+	const struct context_tracking *tracking = NULL;
+
+	if (bpf_ksym_exists(&context_tracking))
+		tracking = bpf_per_cpu_ptr(&context_tracking, cpu);
+	return tracking && bpf_core_field_exists(struct context_tracking___user, active) &&
+	       ((const struct context_tracking___user *)tracking)->active;
 }
 
 static s32 llc_cpu(u32 llc)
@@ -235,6 +252,8 @@ __noinline void topology_add_cpu(s32 cpu)
 	c->llc = llc_index(cpu);
 	c->capacity = bounded_capacity(cpu);
 	c->priority = bounded_priority(cpu);
+	c->nohz = is_nohz_full(cpu);
+	t->nr_nohz += c->nohz;
 	c->core = core_of(cpu);
 	first = &preload_cpus[c->core & (PRELOAD_MAX_CPUS - 1)];
 	if (first != c) {
@@ -356,7 +375,7 @@ void topology_refresh(void)
 	scx_bpf_put_cpumask(possible);
 
 	topology_each(STEP_RESET);
-	t->nr_cores = t->nr_fast = 0;
+	t->nr_cores = t->nr_fast = t->nr_nohz = 0;
 	t->capacity_max = t->priority_max = 0;
 	t->priority_min = ~0U;
 	topology_each(STEP_ADD);

@@ -175,7 +175,8 @@ s64 dfl_task_queue(struct task_struct *p __arg_trusted, s32 cpu);
  * longer. PRELOAD_SLICE_INF: until the task sleeps or is preempted. 0 and any other value
  * above PRELOAD_SLICE_MAX_NS count as bad; the rodata variable slice_ns is used.
  * Default: dfl_task_slice(): slice_ns; less with more than 16 runnable tasks on @cpu, so that
- * they take turns within 16 * slice_ns, but at least slice_ns / 8.
+ * they take turns within 16 * slice_ns, but at least slice_ns / 8. PRELOAD_SLICE_INF for a
+ * task that is alone on a CPU of nohz_full=, until one has to wait for that CPU.
  * Kernel: sysctl_sched_base_slice and update_deadline() in kernel/sched/fair.c.
  */
 u64 __preload_hook hook_task_slice(struct task_struct *p __arg_trusted, s32 cpu);

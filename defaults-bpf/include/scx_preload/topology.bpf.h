@@ -33,10 +33,12 @@ struct preload_cpu {
 	u16 priority; /* hook_cpu_priority() */
 	u16 fast; /* one of fast_cpumask() */
 	u16 online;
+	u16 nohz; /* of nohz_full=: its tick stops while one task runs with an infinite slice */
 	u16 pinned; /* its DSQ for pinned tasks may have some; written under its rq's lock */
 	u16 affine; /* its DSQ for tasks with an affinity has been used */
 	u16 settled; /* the last change of soft bypass whose earlier tasks have all run */
 	u16 leaving; /* its running task is to leave the core; written as pinned */
+	u16 restart; /* its running task is to be chosen anew; written as pinned */
 	u32 left_at; /* when a running task last left the core with this id */
 };
 
@@ -57,6 +59,7 @@ struct preload_topology {
 	u32 nr_cores; /* online */
 	u32 nr_online;
 	u32 nr_possible;
+	u32 nr_nohz; /* online CPUs of nohz_full= */
 	u32 nr_fast; /* CPUs of fast_cpumask(); 0 if all CPUs are alike */
 	u32 capacity_max; /* of online CPUs, as are the priorities */
 	u32 priority_max;

@@ -220,6 +220,11 @@ pub const BOOTS: &[Boot] = &[
         ..shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1"))
     },
     Boot {
+        cmdline: "nohz_full=2-3 rcu_nocbs=2-3",
+        shape: Shape::new("4,sockets=1,cores=4,threads=1"),
+        ..tiny("nohz_full", Which::Newest, &["isolation"])
+    },
+    Boot {
         suites: &["topology", "gallery_four_llc"],
         ..shaped("four_llc", Shape::new("8,sockets=4,cores=2,threads=1"))
     },

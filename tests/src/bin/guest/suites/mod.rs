@@ -14,6 +14,7 @@ mod gallery_queue;
 mod hooks;
 mod hotplug;
 mod initrd;
+mod isolation;
 mod kernel_bypass;
 mod killed;
 mod loader;
@@ -59,6 +60,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("races", survive::RACES),
     ("lockdown", survive::LOCKDOWN),
     ("affinity", affinity::TESTS),
+    ("isolation", isolation::TESTS),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
     ("crowd", crowd::TESTS),

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! For a boot with `nohz_full=2-3`: a task that is alone there has no tick, and is not in the way
+//! of others.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Test;
+use crate::hog::{Hog, Kind, shares};
+use crate::preload::{is_fine, load, status, unload_any};
+use crate::sys::read;
+use crate::tests;
+
+pub const TESTS: &[Test] = tests![
+    alone_without_a_tick,
+    who_comes_gets_its_share,
+    who_wakes_up_does_not_wait,
+    more_tasks_than_cpus,
+];
+
+const SECOND: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(8);
+
+/// Timer interrupts of a CPU so far.
+fn ticks(cpu: usize) -> Result<u64> {
+    let interrupts = read("/proc/interrupts")?;
+    let mut lines = interrupts.lines().map(str::trim_start);
+    let line = lines.find_map(|line| line.strip_prefix("LOC:"));
+    let counts = line.context("no local timer interrupts")?;
+    let count = counts.split_whitespace().nth(cpu);
+    Ok(count.context("no such CPU")?.parse()?)
+}
+
+/// Timer interrupts within the window of a CPU with a hog, which may run on some CPUs.
+fn ticks_beside(cpus: &'static [usize]) -> Result<u64> {
+    let hog = Hog::start(Kind {
+        cpus,
+        ..Kind::default()
+    })?;
+    sleep(SECOND);
+    let cpu = hog.cpu()?;
+    let before = ticks(cpu)?;
+    let hogs = [hog];
+    let used = shares(&hogs, WINDOW)?;
+    let ticks = ticks(cpu)? - before;
+    println!("CPU {cpu} of {cpus:?}: {ticks} ticks, {used:.3?}");
+    ensure!(hogs[0].cpu()? == cpu, "it moved");
+    ensure!(used[0] > WINDOW - SECOND / 2, "{used:.2?}");
+    Ok(ticks)
+}
+
+fn alone_without_a_tick() -> Result<()> {
+    for cpus in [&[2][..], &[2, 3]] {
+        unload_any()?;
+        let eevdf = ticks_beside(cpus)?;
+        load(&[])?;
+        let topology = &status()?["topology"];
+        ensure!(topology["nr_nohz"] == 2, "{topology}");
+        let ours = ticks_beside(cpus)?;
+        ensure!(ours <= 2 * eevdf + 10, "{ours}, with EEVDF {eevdf}");
+    }
+    is_fine(&[])
+}
+
+const ON_CPU_2: Kind = Kind {
+    cpus: &[2],
+    comm: "",
+    nice: 0,
+    realtime: false,
+    idle: false,
+    cgroup: "",
+    pattern: None,
+};
+
+fn who_comes_gets_its_share() -> Result<()> {
+    load(&[])?;
+    let mut hogs = Hog::start_many(1, ON_CPU_2)?;
+    sleep(SECOND);
+    hogs.extend(Hog::start_many(1, ON_CPU_2)?);
+    let times = shares(&hogs, 4 * SECOND)?;
+    println!("{times:.2?}");
+    ensure!(times.iter().all(|time| *time > SECOND * 18 / 10));
+    Hog::end_all(hogs);
+    is_fine(&[])
+}
+
+fn who_wakes_up_does_not_wait() -> Result<()> {
+    load(&[])?;
+    let _hog = Hog::start(ON_CPU_2)?;
+    sleep(SECOND);
+    let sleeper = Hog::start(Kind {
+        pattern: Some((SECOND / 1000, SECOND / 20)),
+        ..ON_CPU_2
+    })?;
+    sleep(SECOND);
+    let (waited, slept) = (sleeper.waited()?, sleeper.sleeps()?);
+    sleep(4 * SECOND);
+    let (waited, slept) = (sleeper.waited()? - waited, sleeper.sleeps()? - slept);
+    let wait = waited / slept.max(1) as u32;
+    println!("{slept} wakeups, {wait:.1?} of waiting each");
+    ensure!(slept > 40 && wait < SECOND / 500, "{wait:.1?}");
+    is_fine(&[])
+}
+
+fn more_tasks_than_cpus() -> Result<()> {
+    load(&[])?;
+    let hogs = Hog::start_many(5, Kind::default())?;
+    sleep(SECOND);
+    let times = shares(&hogs, 4 * SECOND)?;
+    println!("{times:.2?}");
+    ensure!(
+        times
+            .iter()
+            .all(|time| (SECOND * 26 / 10..SECOND * 38 / 10).contains(time))
+    );
+    Hog::end_all(hogs);
+    is_fine(&[])
+}
