@@ -18,10 +18,11 @@ char _license[] SEC("license") = "GPL";
 /* In slices, what CPUs' service has to differ by to outweigh the length of their DSQs. */
 #define CLEARLY_SLICES 20
 
-bool is_better(s32 from, s32 to, u32 slices);
-
 /* Of other CPUs' DSQs, how many a newly idle CPU looks at. */
 #define NR_VICTIMS 8
+
+/* A part of the choices: a global function, which the verifier checks once. */
+bool is_better(s32 from, s32 to, u32 slices);
 
 /* How many tasks wait on @cpu's own DSQs. */
 static u32 nr_waiting(s32 cpu)
@@ -39,10 +40,9 @@ static u32 nr_waiting(s32 cpu)
 __noinline bool is_better(s32 from, s32 to, u32 slices)
 {
 	s64 ahead = cpu_service(to) - cpu_service(from), much = CLEARLY_SLICES * slice_ns;
-	const struct rq *rq = cpu_rq(from);
 	u32 here, there;
 
-	if (!rq || rq->nr_running <= CROWD)
+	if (!is_crowded(cpu_rq(from)))
 		return ahead > (s64)(slices * slice_ns);
 	if (ahead > much || ahead < -much)
 		return ahead > 0;
@@ -93,8 +93,8 @@ bool steal_affine(s32 cpu)
 
 /*
  * At balancing turn @turn of @cpu, which is busy: take a task that may run here from another
- * CPU's DSQ, if it is better off here. Where hundreds wait, a task is queued again,
- * and could go elsewhere, only once in a second. Returns whether it did.
+ * CPU's DSQ, if it is better off here. Where hundreds wait, a task is queued again, and could
+ * go elsewhere, only once in a second. Returns whether it did.
  */
 bool pull_affine(s32 cpu, u32 turn)
 {

@@ -129,6 +129,17 @@ s64 hooked_dsq(struct task_struct *p __arg_trusted, s32 cpu)
 	return cpu_llc_id(cpu);
 }
 
+/* May @p run on some CPUs of @cpu's LLC only? */
+bool is_affine(struct task_struct *p __arg_trusted, s32 cpu)
+{
+	const struct cpumask *cpus;
+
+	if (p->nr_cpus_allowed >= preload_topology.nr_possible)
+		return false;
+	cpus = llc_cpumask(cpu_llc_id(cpu));
+	return cpus && !bpf_cpumask_subset(cpus, p->cpus_ptr);
+}
+
 /*
  * The DSQ for @p near @cpu. The head of a DSQ has to be able to run on all CPUs that look at
  * it, or they would have to walk past it: a task that may not run on all CPUs of its LLC
@@ -136,16 +147,12 @@ s64 hooked_dsq(struct task_struct *p __arg_trusted, s32 cpu)
  */
 u64 task_dsq(struct task_struct *p __arg_trusted, s32 cpu)
 {
-	const struct cpumask *cpus;
 	s64 dsq;
 
 	if (p->nr_cpus_allowed == 1 || is_migration_disabled(p))
 		return PRELOAD_DSQ_CPU(cpu);
 	dsq = hooked_dsq(p, cpu);
-	if (dsq != cpu_llc_id(cpu) || p->nr_cpus_allowed >= preload_topology.nr_possible)
-		return dsq;
-	cpus = llc_cpumask(dsq);
-	return !cpus || bpf_cpumask_subset(cpus, p->cpus_ptr) ? dsq : PRELOAD_DSQ_AFFINE(cpu);
+	return dsq == cpu_llc_id(cpu) && is_affine(p, cpu) ? PRELOAD_DSQ_AFFINE(cpu) : dsq;
 }
 
 /*

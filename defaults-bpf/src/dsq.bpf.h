@@ -86,6 +86,7 @@ static __always_inline bool has_affine(s32 cpu)
 s32 create_dsqs(void);
 s32 create_own_dsqs(void);
 bool has_pinned(s32 cpu);
+bool is_affine(struct task_struct *p __arg_trusted, s32 cpu);
 u64 task_dsq(struct task_struct *p __arg_trusted, s32 cpu);
 void note_waiting(u64 dsq);
 bool any_affine(void);

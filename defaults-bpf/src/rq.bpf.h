@@ -43,6 +43,11 @@ static __always_inline bool is_migration_disabled(struct task_struct *p)
 /* More runnable tasks on a CPU than this are a crowd: bounds on their waits are tighter. */
 #define CROWD 16
 
+static __always_inline bool is_crowded(const struct rq *rq)
+{
+	return rq && rq->nr_running > CROWD;
+}
+
 /* @ns, or less in proportion if @rq is crowded. */
 static __always_inline u64 per_crowd(u64 ns, const struct rq *rq)
 {

@@ -36,7 +36,8 @@ char _license[] SEC("license") = "GPL";
  * would end up at one time.
  */
 struct cpu_clock {
-	u64 now; /* virtual time of what the CPU chose last */
+	u64 now; /* the latest virtual time of what the CPU chose */
+	u64 chosen; /* that of what it chose last */
 	u64 shift; /* by how much its tasks were shifted since the start */
 	u64 behind; /* the same, forgotten within seconds of run time */
 };
@@ -106,7 +107,7 @@ u64 cpu_service(s32 cpu)
 
 	if (!c)
 		return least;
-	return (vtime_before(least, c->now) ? c->now : least) - c->behind;
+	return (vtime_before(least, c->chosen) ? c->chosen : least) - c->behind;
 }
 
 /* This CPU has chosen a task whose key is @vtime. */
@@ -115,7 +116,10 @@ void set_cpu_clock(u64 vtime)
 	u32 zero = 0;
 	struct cpu_clock *c = bpf_map_lookup_elem(&preload_clocks, &zero);
 
-	if (c)
+	if (!c)
+		return;
+	c->chosen = vtime;
+	if (vtime_before(c->now, vtime))
 		c->now = vtime;
 }
 
@@ -245,7 +249,10 @@ u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 en
 	if (enq_flags & PRELOAD_ENQ_WAKEUP) {
 		earliest = near - slice;
 	} else {
-		earliest = bound && !stays ? near - slice : clock - LAG_SLICES * slice;
+		earliest = clock - LAG_SLICES * slice;
+		/* Others would wait long while a task that comes to a crowd catches up. */
+		if (bound && !stays && is_crowded(cpu_rq(cpu)))
+			earliest = near - slice;
 		late = min(max(late, per_crowd(LAG_SLICES * slice, cpu_rq(cpu))),
 			   LAG_SLICES * cost);
 	}

@@ -308,6 +308,12 @@ const SCHEDULER_ROWS: &[Row] = &[
         ),
     ),
     share(
+        "affinity",
+        More,
+        Value(0.95),
+        "least part of its max-min fair share that one of 17 hogs gets, each allowed on some of 4 CPUs",
+    ),
+    share(
         "odd_fair",
         More,
         Value(0.97),

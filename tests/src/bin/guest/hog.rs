@@ -117,6 +117,16 @@ impl Hog {
         Ok(Duration::from_nanos(waited.parse()?))
     }
 
+    /// Of the wakeups within `window`, the number and the mean time until it ran.
+    pub fn wakeups(&self, window: Duration) -> Result<(u64, Duration)> {
+        let (waited, slept) = (self.waited()?, self.sleeps()?);
+        std::thread::sleep(window);
+        let (waited, slept) = (self.waited()? - waited, self.sleeps()? - slept);
+        let mean = waited / slept.max(1) as u32;
+        println!("{slept} wakeups, {mean:.1?} of waiting each");
+        Ok((slept, mean))
+    }
+
     /// Voluntary context switches.
     pub fn sleeps(&self) -> Result<u64> {
         self.switches("voluntary_ctxt_switches:")

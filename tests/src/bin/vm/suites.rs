@@ -483,18 +483,22 @@ enum Job<'a> {
 /// For boots with `Clock::Host`: failed tests are repeated once, in a fresh boot, and listed at
 /// the end.
 fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
-    let first = run_boot(lab, planned, filter)?;
+    /// With one failure in some dozens of boots, two in a row happen.
+    const TRIES: usize = 3;
+    let mut first = run_boot(lab, planned, filter)?;
     let boot = planned.boot;
-    if emulator::failed(&step::boot_log(boot.name)?) && !first.failed.is_empty() {
+    for _ in 1..TRIES {
+        if first.failed.is_empty() || !emulator::failed(&step::boot_log(boot.name)?) {
+            break;
+        }
         println!(
             "  {}: a failure of QEMU, see emulator.rs; repeating the boot",
             boot.name
         );
-        let mut second = run_boot(lab, planned, filter)?;
-        if second.failed.is_empty() {
-            second.again = first.failed;
-        }
-        return Ok(second);
+        let mut again = first.again;
+        again.extend(first.failed);
+        first = run_boot(lab, planned, filter)?;
+        first.again = again;
     }
     let Some(again) = again(planned, &first) else {
         return Ok(first);
@@ -505,8 +509,9 @@ fn boot_twice(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     );
     let mut second = run_boot(lab, &again, &again.tests.join(","))?;
     second.passed += first.passed;
+    second.again = first.again;
     if second.failed.is_empty() {
-        second.again = first.failed;
+        second.again.extend(first.failed);
     }
     Ok(second)
 }

@@ -75,12 +75,16 @@ fn chaos() -> Result<()> {
     unload()
 }
 
-/// Number of tasks inserted into the LLC's DSQ in 2 s while these run on two CPUs.
-fn through_llc_queue(_tasks: Vec<Hog>) -> Result<u64> {
+/// Number of tasks inserted into the defaults' DSQs in 2 s while these run on two CPUs.
+fn through_defaults_queues(_tasks: Vec<Hog>) -> Result<u64> {
+    let count = || -> Result<u64> {
+        let now = status()?;
+        Ok(counter(&now, "enqueue_llc")? + counter(&now, "enqueue_affine")?)
+    };
     sleep(SECOND);
-    let before = counter(&status()?, "enqueue_llc")?;
+    let before = count()?;
     sleep(2 * SECOND);
-    Ok(counter(&status()?, "enqueue_llc")? - before)
+    Ok(count()? - before)
 }
 
 fn cosmos() -> Result<()> {
@@ -91,12 +95,12 @@ fn cosmos() -> Result<()> {
     // All wake up at the same time, and use three eighths of the two CPUs.
     let light = || Hog::start_in_step(6, two_cpus, MS, 8 * MS);
     load(&[])?;
-    let defaults = through_llc_queue(light()?)?;
+    let defaults = through_defaults_queues(light()?)?;
     load_override("cosmos", &[])?;
-    let cosmos = through_llc_queue(light()?)?;
+    let cosmos = through_defaults_queues(light()?)?;
     let now = status()?;
     let local = hook(&now, "hook_enqueue", "calls")? - hook(&now, "hook_enqueue", "dfl")?;
-    let saturated = through_llc_queue(Hog::start_many(5, two_cpus)?)?;
+    let saturated = through_defaults_queues(Hog::start_many(5, two_cpus)?)?;
     is_fine(&["hook_enqueue", "hook_cpu_perf"])?;
     println!("light: {defaults}, {cosmos} and {local} local; hogs: {saturated}");
     ensure!(defaults > 50, "{defaults} with the defaults");

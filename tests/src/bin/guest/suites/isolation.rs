@@ -23,31 +23,32 @@ pub const TESTS: &[Test] = tests![
 const SECOND: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(8);
 
-/// Timer interrupts of a CPU so far.
-fn ticks(cpu: usize) -> Result<u64> {
+/// Timer interrupts of some CPUs so far.
+fn ticks(cpus: &[usize]) -> Result<u64> {
     let interrupts = read("/proc/interrupts")?;
     let mut lines = interrupts.lines().map(str::trim_start);
     let line = lines.find_map(|line| line.strip_prefix("LOC:"));
     let counts = line.context("no local timer interrupts")?;
-    let count = counts.split_whitespace().nth(cpu);
-    Ok(count.context("no such CPU")?.parse()?)
+    let counts: Vec<_> = counts.split_whitespace().collect();
+    cpus.iter()
+        .map(|cpu| Ok(counts.get(*cpu).context("no such CPU")?.parse::<u64>()?))
+        .sum()
 }
 
-/// Timer interrupts within the window of a CPU with a hog, which may run on some CPUs.
+/// Timer interrupts within the window of some CPUs, on one of which a hog runs.
 fn ticks_beside(cpus: &'static [usize]) -> Result<u64> {
     let hog = Hog::start(Kind {
         cpus,
         ..Kind::default()
     })?;
     sleep(SECOND);
-    let cpu = hog.cpu()?;
-    let before = ticks(cpu)?;
+    let before = ticks(cpus)?;
     let hogs = [hog];
     let used = shares(&hogs, WINDOW)?;
-    let ticks = ticks(cpu)? - before;
-    println!("CPU {cpu} of {cpus:?}: {ticks} ticks, {used:.3?}");
-    ensure!(hogs[0].cpu()? == cpu, "it moved");
-    ensure!(used[0] > WINDOW - SECOND / 2, "{used:.2?}");
+    let ticks = ticks(cpus)? - before;
+    println!("CPUs {cpus:?}: {ticks} ticks, {used:.3?}");
+    // Without a tick, the kernel's figure can be a second old.
+    ensure!(used[0] > WINDOW - SECOND * 3 / 2, "{used:.2?}");
     Ok(ticks)
 }
 
@@ -59,7 +60,8 @@ fn alone_without_a_tick() -> Result<()> {
         let topology = &status()?["topology"];
         ensure!(topology["nr_nohz"] == 2, "{topology}");
         let ours = ticks_beside(cpus)?;
-        ensure!(ours <= 2 * eevdf + 10, "{ours}, with EEVDF {eevdf}");
+        // A finite slice would make it two thousand.
+        ensure!(ours <= 2 * eevdf + 60, "{ours}, with EEVDF {eevdf}");
     }
     is_fine(&[])
 }
@@ -95,11 +97,7 @@ fn who_wakes_up_does_not_wait() -> Result<()> {
         ..ON_CPU_2
     })?;
     sleep(SECOND);
-    let (waited, slept) = (sleeper.waited()?, sleeper.sleeps()?);
-    sleep(4 * SECOND);
-    let (waited, slept) = (sleeper.waited()? - waited, sleeper.sleeps()? - slept);
-    let wait = waited / slept.max(1) as u32;
-    println!("{slept} wakeups, {wait:.1?} of waiting each");
+    let (slept, wait) = sleeper.wakeups(4 * SECOND)?;
     ensure!(slept > 40 && wait < SECOND / 500, "{wait:.1?}");
     is_fine(&[])
 }

@@ -46,6 +46,7 @@ const ALL: &[(&str, Run)] = &[
     ("make_like", spawn::make_like),
     ("wakeup_p99", wakeup::run),
     ("pinned_use", shares::pinned),
+    ("affinity", shares::affinity),
     ("odd_fair", shares::odd),
     ("nice_error", nice::run),
     ("group_error", groups::run),
