@@ -10,11 +10,7 @@ bool start_leaving(struct task_struct *p __arg_trusted, s32 cpu);
 /* Is the task being enqueued on @cpu the one that start_leaving() marked? True once. */
 static __always_inline bool test_and_clear_leaving(s32 cpu)
 {
-	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
-	bool leaving = c->leaving;
-
-	c->leaving = 0;
-	return leaving;
+	return test_and_clear_mark(&preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].leaving);
 }
 
 #endif

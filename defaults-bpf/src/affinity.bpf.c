@@ -66,6 +66,12 @@ s32 pick_affine_cpu(struct task_struct *p __arg_trusted, s32 cpu)
 	return is_better(cpu, other, 1) ? other : cpu;
 }
 
+/* Move to @cpu a task that may run there from @victim's DSQ. */
+static bool take_from(s32 victim, s32 cpu)
+{
+	return move_first_allowed(cpu, PRELOAD_DSQ_AFFINE(victim), cpu_llc_id(victim));
+}
+
 /*
  * Nothing waits near @cpu: take a task that may run here from another CPU's DSQ, next CPUs
  * first. At most NR_VICTIMS * PRELOAD_MIGRATE_LOOKS tasks are looked at.
@@ -84,7 +90,7 @@ bool steal_affine(s32 cpu)
 			forget_affine(victim);
 			continue;
 		}
-		moved = move_first_allowed(cpu, PRELOAD_DSQ_AFFINE(victim), cpu_llc_id(victim));
+		moved = take_from(victim, cpu);
 		if (moved)
 			break;
 	}
@@ -100,8 +106,7 @@ bool pull_affine(s32 cpu, u32 turn)
 {
 	s32 victim = next_affine((cpu + turn) % (nr_cpu_ids() ?: 1));
 
-	if (victim < 0 || victim == cpu || !is_better(victim, cpu, 2) ||
-	    !move_first_allowed(cpu, PRELOAD_DSQ_AFFINE(victim), cpu_llc_id(victim)))
+	if (victim < 0 || victim == cpu || !is_better(victim, cpu, 2) || !take_from(victim, cpu))
 		return false;
 	preload_count_rare(balance_pull);
 	balance_again();

@@ -129,7 +129,7 @@ __noinline bool move_first_allowed(s32 cpu, u64 dsq, u32 llc)
 			break;
 		if (!bpf_cpumask_test_cpu(cpu, p->cpus_ptr) || is_migration_disabled(p))
 			continue;
-		if (llc != cpu_llc_id(cpu) && is_asked(HOOK_MAY_MIGRATE) && !may_migrate(p, cpu))
+		if (llc != cpu_llc_id(cpu) && !may_migrate(p, cpu))
 			continue;
 		if (scx_bpf_dsq_move(&___it, p, PRELOAD_DSQ_LOCAL, PRELOAD_ENQ_IMMED))
 			return true;

@@ -26,10 +26,10 @@ struct candidate {
 };
 
 /* Parts of do_dispatch(): global functions, which the verifier checks once each. */
-bool consider_head(u64 dsq, struct candidate *next __arg_nonnull);
+void consider_head(u64 dsq, struct candidate *next __arg_nonnull);
 bool consider_llc(u32 llc, struct candidate *next __arg_nonnull);
 void consider_near(s32 cpu, struct candidate *next __arg_nonnull);
-bool consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __arg_nonnull);
+void consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __arg_nonnull);
 bool keep_running(struct task_struct *prev __arg_trusted, s32 cpu,
 		  struct candidate *next __arg_nonnull);
 bool move_candidate(s32 cpu, struct candidate *next __arg_nonnull);
@@ -51,9 +51,9 @@ static bool consider(const struct task_struct *head, u64 dsq, struct candidate *
 	return true;
 }
 
-__noinline bool consider_head(u64 dsq, struct candidate *next __arg_nonnull)
+__noinline void consider_head(u64 dsq, struct candidate *next __arg_nonnull)
 {
-	return consider(scx_bpf_dsq_peek(dsq), dsq, next);
+	consider(scx_bpf_dsq_peek(dsq), dsq, next);
 }
 
 /*
@@ -95,24 +95,22 @@ __noinline void consider_near(s32 cpu, struct candidate *next __arg_nonnull)
 
 /*
  * Another LLC's DSQ. Its head has to be a slice behind, as a task that moves loses its
- * cache. Returns whether it became the candidate.
+ * cache.
  */
-__noinline bool consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __arg_nonnull)
+__noinline void consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __arg_nonnull)
 {
 	struct candidate behind = *next;
 	s32 llc = balance_llc(cpu, turn);
 
 	if (llc < 0)
-		return false;
+		return;
 	/* Without waiting tasks, an LLC's clock stands still: keep up with the other. */
 	if (!next->any)
 		advance_clock(cpu_llc_id(cpu), preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].clock,
 			      PRELOAD_VTIME_WINDOW_NS);
 	behind.vtime -= slice_ns;
-	if (!consider_llc(llc, &behind))
-		return false;
-	*next = behind;
-	return true;
+	if (consider_llc(llc, &behind))
+		*next = behind;
 }
 
 /*
@@ -172,7 +170,7 @@ __noinline void newidle_balance(s32 cpu)
 	s32 llc;
 	u32 nth;
 
-	if (any_affine() && steal_affine(cpu)) {
+	if (preload_affine_used && steal_affine(cpu)) {
 		preload_count_rare(newidle_steal);
 		return;
 	}
@@ -210,7 +208,7 @@ static __always_inline void dispatch_with(s32 cpu, struct task_struct *prev, u64
 	if (own != NO_DSQ)
 		consider_head(own, &next);
 	if (!runnable && !next.any) {
-		if (any_affine() || (preload_waiting & ~llc_bit(cpu_llc_id(cpu))))
+		if (preload_affine_used || (preload_waiting & ~llc_bit(cpu_llc_id(cpu))))
 			newidle_balance(cpu);
 		return;
 	}
@@ -218,7 +216,7 @@ static __always_inline void dispatch_with(s32 cpu, struct task_struct *prev, u64
 	if (turn) {
 		if (dispatch_overdue(cpu, turn))
 			return;
-		if (any_affine() && pull_affine(cpu, turn))
+		if (preload_affine_used && pull_affine(cpu, turn))
 			return;
 		consider_elsewhere(cpu, turn, &next);
 	}

@@ -21,7 +21,7 @@ u64 preload_waiting __attribute__((aligned(64)));
  * CPUs. Only they clear a bit, so a task that comes and goes on a busy CPU writes nothing.
  */
 static u64 affine_waiting[PRELOAD_MAX_CPUS / 64] __attribute__((aligned(64)));
-static bool affine_used;
+bool preload_affine_used;
 
 static u64 *affine_word(u32 cpu)
 {
@@ -155,24 +155,18 @@ u64 task_dsq(struct task_struct *p __arg_trusted, s32 cpu)
 	return dsq == cpu_llc_id(cpu) && is_affine(p, cpu) ? PRELOAD_DSQ_AFFINE(cpu) : dsq;
 }
 
-/*
- * Mark @dsq, into which a task is about to be inserted. CPUs look at many DSQs only while
- * marks say that they may have tasks.
- */
-void note_waiting(u64 dsq)
+/* Mark @dsq, which is not an LLC's. */
+void note_waiting_elsewhere(u64 dsq)
 {
 	struct preload_cpu *c = &preload_cpus[dsq & (PRELOAD_MAX_CPUS - 1)];
 	u64 *word, bit;
 
-	if (is_llc_dsq(dsq)) {
-		preload_count(enqueue_llc);
-		llc_set_waiting(dsq);
-	} else if (is_affine_dsq(dsq)) {
+	if (is_affine_dsq(dsq)) {
 		preload_count_rare(enqueue_affine);
 		if (!c->affine)
 			c->affine = 1;
-		if (!affine_used)
-			affine_used = true;
+		if (!preload_affine_used)
+			preload_affine_used = true;
 		word = affine_word(dsq);
 		bit = 1ULL << (dsq & 63);
 		if (!(*word & bit))
@@ -184,12 +178,6 @@ void note_waiting(u64 dsq)
 	} else {
 		preload_count_rare(enqueue_own);
 	}
-}
-
-/* Has any task ever waited on a CPU's DSQ for tasks with an affinity? */
-bool any_affine(void)
-{
-	return affine_used;
 }
 
 /* The next CPU after @after, in a ring, whose DSQ may have tasks with an affinity; or -1. */

@@ -40,6 +40,9 @@ static __always_inline bool is_default_dsq(u64 dsq)
  */
 extern u64 preload_waiting;
 
+/* Has any task ever waited on a CPU's DSQ for tasks with an affinity? */
+extern bool preload_affine_used;
+
 static __always_inline u64 llc_bit(u32 llc)
 {
 	return 1ULL << (llc & 63);
@@ -88,9 +91,22 @@ s32 create_own_dsqs(void);
 bool has_pinned(s32 cpu);
 bool is_affine(struct task_struct *p __arg_trusted, s32 cpu);
 u64 task_dsq(struct task_struct *p __arg_trusted, s32 cpu);
-void note_waiting(u64 dsq);
-bool any_affine(void);
+void note_waiting_elsewhere(u64 dsq);
 s32 next_affine(s32 after);
 void forget_affine(s32 cpu);
+
+/*
+ * Mark @dsq, into which a task is about to be inserted. CPUs look at many DSQs only while
+ * marks say that they may have tasks.
+ */
+static __always_inline void note_waiting(u64 dsq)
+{
+	if (is_llc_dsq(dsq)) {
+		preload_count(enqueue_llc);
+		llc_set_waiting(dsq);
+	} else {
+		note_waiting_elsewhere(dsq);
+	}
+}
 
 #endif

@@ -93,7 +93,7 @@ void do_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags)
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu), enq_flags);
 		return;
 	}
-	if (enq_flags & PRELOAD_ENQ_LAST ||
+	if ((enq_flags & PRELOAD_ENQ_LAST) ||
 	    (idle >= 0 && !is_asked(HOOK_TASK_QUEUE) && is_affine(p, idle))) {
 		if (enq_flags & PRELOAD_ENQ_LAST)
 			preload_count_rare(leave_core);

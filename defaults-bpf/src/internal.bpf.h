@@ -36,6 +36,16 @@
  */
 #define use_arg(arg) asm volatile("" : : "r"(arg))
 
+/* The mark is protected by the caller's lock. */
+static __always_inline bool test_and_clear_mark(u16 *mark)
+{
+	bool set = *mark;
+
+	if (set)
+		*mark = 0;
+	return set;
+}
+
 /* For unsigned values. Arithmetic, so that the verifier does not follow two branches. */
 static __always_inline u64 min(u64 a, u64 b)
 {

@@ -39,28 +39,22 @@ bool start_endless(struct task_struct *p __arg_trusted, s32 cpu, u64 slice)
 }
 
 /*
- * A task is about to wait for @cpu. If that CPU is on its way from one choice to the next, it
- * may have chosen a task with an infinite slice already.
+ * If @cpu is on its way from one choice to the next, it may have chosen a task with an
+ * infinite slice already.
  */
-void end_endless(s32 cpu)
+void kick_endless(s32 cpu)
 {
-	const struct rq *rq;
+	const struct rq *rq = cpu_rq(cpu);
 
-	if (!is_nohz(cpu))
-		return;
-	rq = cpu_rq(cpu);
 	if (rq && (!rq->curr->pid || rq->curr->scx.slice == PRELOAD_SLICE_INF))
 		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_PREEMPT);
 }
 
 /* Once in a second, another CPU calls this for @cpu: for who has come at that moment. */
-void nohz_tick(s32 cpu)
+void kick_endless_late(s32 cpu)
 {
-	const struct rq *rq;
+	const struct rq *rq = cpu_rq(cpu);
 
-	if (!is_nohz(cpu))
-		return;
-	rq = cpu_rq(cpu);
 	if (rq && rq->nr_running > 1 && rq->curr->scx.slice == PRELOAD_SLICE_INF)
 		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_PREEMPT);
 }

@@ -13,17 +13,25 @@ static __always_inline bool is_nohz(s32 cpu)
 /* Is the task being enqueued on @cpu the one that start_endless() marked? True once. */
 static __always_inline bool test_and_clear_restart(s32 cpu)
 {
-	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
-	bool restart = c->restart;
-
-	if (restart)
-		c->restart = 0;
-	return restart;
+	return test_and_clear_mark(&preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].restart);
 }
 
 bool is_alone(struct task_struct *p __arg_trusted, s32 cpu);
 bool start_endless(struct task_struct *p __arg_trusted, s32 cpu, u64 slice);
-void end_endless(s32 cpu);
-void nohz_tick(s32 cpu);
+void kick_endless(s32 cpu);
+void kick_endless_late(s32 cpu);
+
+/* A task is about to wait for @cpu. */
+static __always_inline void end_endless(s32 cpu)
+{
+	if (is_nohz(cpu))
+		kick_endless(cpu);
+}
+
+static __always_inline void nohz_tick(s32 cpu)
+{
+	if (is_nohz(cpu))
+		kick_endless_late(cpu);
+}
 
 #endif

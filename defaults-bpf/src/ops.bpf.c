@@ -23,6 +23,7 @@ char _license[] SEC("license") = "GPL";
 s32 BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cpu, u64 wake_flags)
 {
 	s32 cpu = pick_idle_cpu(p, prev_cpu, wake_flags);
+	bool here;
 
 	if (cpu < 0)
 		return prev_cpu;
@@ -33,10 +34,10 @@ s32 BPF_STRUCT_OPS(preload_select_cpu, struct task_struct *p, s32 prev_cpu, u64 
 	 * for its waker.
 	 */
 	preload_count(wakeup_idle);
-	if (cpu == bpf_get_smp_processor_id())
+	here = cpu == bpf_get_smp_processor_id();
+	if (here)
 		end_endless(cpu);
-	preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu),
-			   cpu == bpf_get_smp_processor_id() ? 0 : PRELOAD_ENQ_IMMED);
+	preload_dsq_insert(p, PRELOAD_DSQ_LOCAL, task_slice(p, cpu), here ? 0 : PRELOAD_ENQ_IMMED);
 	return cpu;
 }
 

@@ -86,17 +86,13 @@ void advance_clock(u32 llc, u64 vtime, u64 most)
 }
 
 /*
- * The clock of @cpu: at most LAG_SLICES behind that of its LLC, and not ahead, as that of a
- * task alone on it would be.
+ * The clock of a CPU whose LLC is at @clock: at most LAG_SLICES behind that, and not ahead, as
+ * that of a task alone on it would be.
  */
-u64 cpu_clock(s32 cpu)
+static u64 bounded_clock(const struct cpu_clock *c, u64 clock)
 {
-	u64 clock = llc_of(cpu)->clock, most = LAG_SLICES * slice_ns;
-	const struct cpu_clock *c = clock_of(cpu);
-
-	if (!c || !vtime_before(c->now, clock))
-		return clock;
-	return clock - min(clock - c->now, most);
+	return vtime_before(c->now, clock) ? clock - min(clock - c->now, LAG_SLICES * slice_ns)
+					   : clock;
 }
 
 /* How far @cpu has served its tasks, to be compared with other CPUs. */
@@ -234,10 +230,10 @@ u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 en
 	scale = cgroup_scale(p);
 	used = charge(p, data, cpu, scale);
 	stays = data->bound_to == cpu + 1;
-	if (is_cpu_dsq(dsq) || (stays && dsq == PRELOAD_DSQ_LOCAL)) {
+	if (is_cpu_dsq(dsq) || (stays && dsq == PRELOAD_DSQ_LOCAL))
 		bound = clock_of(cpu);
-		near = cpu_clock(cpu);
-	}
+	if (bound)
+		near = bounded_clock(bound, clock);
 	if (bound && stays) {
 		bound->behind = fade(bound->behind, used);
 		data->vtime += bound->shift - data->shift;

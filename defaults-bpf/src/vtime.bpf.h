@@ -8,7 +8,6 @@
 void advance_clock(u32 llc, u64 vtime, u64 most);
 u64 start_vtime(struct task_struct *p __arg_trusted);
 u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags, u64 dsq);
-u64 cpu_clock(s32 cpu);
 u64 cpu_service(s32 cpu);
 void set_cpu_clock(u64 vtime);
 

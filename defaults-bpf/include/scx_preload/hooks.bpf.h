@@ -440,12 +440,12 @@ void dfl_enqueue(struct task_struct *p __arg_trusted, u64 enq_flags);
  * dfl_dispatch() would take.
  * Default: dfl_dispatch(): the earliest of @prev and the first tasks on the CPU's DSQs, on
  * its LLC's DSQ and, where tasks have waited longer, on another LLC's or CPU's. Of the latter,
- * PRELOAD_MIGRATE_LOOKS tasks are looked at, of eight CPUs if this one has nothing to do. A task that has waited
- * for overdue_ms (1 s) is switched to, the longest waiting first, at least 256 every eight
- * slices: a kernel thread, or one that others of its weight keep waiting, for a slice; one
- * of a crowd or of little weight for no longer than that takes, as its turn by virtual time
- * is still to come. With N tasks of equal weight on a CPU, it comes after N ticks or N * slice_ns
- * / 8, whichever is longer.
+ * PRELOAD_MIGRATE_LOOKS tasks are looked at, of eight CPUs if this one has nothing to do. A
+ * task that has waited for overdue_ms (1 s) is switched to, the longest waiting first, at
+ * least 256 every eight slices: a kernel thread, or one that others of its weight keep
+ * waiting, for a slice; one of a crowd or of little weight for no longer than that takes, as
+ * its turn by virtual time is still to come. With N tasks of equal weight on a CPU, it comes
+ * after N ticks or N * slice_ns / 8, whichever is longer.
  * Kernel: pick_next_task_fair(), sched_balance_newidle() in kernel/sched/fair.c;
  * ops.dispatch() in kernel/sched/ext/internal.h.
  */
