@@ -111,7 +111,7 @@ pub(crate) const HANDOVER_PROGRAMS: [HandoverProgram; 5] = [
     HandoverProgram {
         name: "preload_wait",
         pin: "wait",
-        needs: &["preload_give_way", "preload_left"],
+        needs: &["preload_left"],
         without: MAY_FAIL,
     },
 ];

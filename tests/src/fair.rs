@@ -10,14 +10,42 @@ pub struct Group {
     pub cpus: u64,
 }
 
-/// The max-min fair share of a task of each group, in CPUs: nobody's can be raised without
-/// lowering that of a task with less. Tasks have equal weight, and one runs on one CPU at a
-/// time.
-pub fn max_min(groups: &[Group]) -> Vec<f64> {
+impl Group {
+    /// `tasks` of them, allowed on `cpus`.
+    pub const fn new(tasks: usize, cpus: u64) -> Self {
+        Group { tasks, cpus }
+    }
+
+    /// The allowed CPUs.
+    pub fn cpus(&self) -> impl Iterator<Item = usize> {
+        let cpus = self.cpus;
+        (0..64).filter(move |cpu| cpus >> cpu & 1 == 1)
+    }
+}
+
+/// One that has to stay on a CPU, beside some that may leave it, and many elsewhere.
+pub const ONE_BESIDE_SOME_THAT_MAY_LEAVE: [Group; 3] = [
+    Group::new(12, 0b0011),
+    Group::new(4, 0b1100),
+    Group::new(1, 0b0100),
+];
+
+/// The max-min fair share of each task, in CPUs and in the order of groups: nobody's can be
+/// raised without lowering that of a task with less. Tasks have equal weight, and one runs on
+/// one CPU at a time.
+pub fn fair_shares(groups: &[Group]) -> Vec<f64> {
+    let of_groups = groups.iter().zip(max_min(groups));
+    of_groups
+        .flat_map(|(group, share)| vec![share; group.tasks])
+        .collect()
+}
+
+/// The share of a task of each group.
+fn max_min(groups: &[Group]) -> Vec<f64> {
     let mut shares = vec![None; groups.len()];
     while shares.contains(&None) {
         // A set of groups is a bottleneck if its CPUs are all that the set may use.
-        let level = |set: &usize| {
+        let level = |set: usize| {
             let of_set = || (0..groups.len()).filter(|nth| set >> nth & 1 == 1);
             let cpus = of_set().fold(0, |cpus, nth| cpus | groups[nth].cpus);
             let (mut free, mut tasks) = (f64::from(cpus.count_ones()), 0);
@@ -27,10 +55,10 @@ pub fn max_min(groups: &[Group]) -> Vec<f64> {
                     None => tasks += groups[nth].tasks,
                 }
             }
-            (tasks > 0).then(|| (free / tasks as f64, *set))
+            (tasks > 0).then(|| free / tasks as f64)
         };
         let sets = 1..1_usize << groups.len();
-        let least = sets.filter_map(|set| level(&set).map(|(share, _)| (share, set)));
+        let least = sets.filter_map(|set| Some((level(set)?, set)));
         let Some((share, set)) = least.min_by(|a, b| a.0.total_cmp(&b.0)) else {
             break;
         };
@@ -51,7 +79,7 @@ mod tests {
     fn shares(groups: &[(usize, u64)]) -> Vec<f64> {
         let groups: Vec<_> = groups
             .iter()
-            .map(|&(tasks, cpus)| Group { tasks, cpus })
+            .map(|&(tasks, cpus)| Group::new(tasks, cpus))
             .collect();
         max_min(&groups)
             .into_iter()

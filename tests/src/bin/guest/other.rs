@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use scx_preload_tests::bench::{PEERS_FILE, Peer};
 
 use crate::preload::object;
-use crate::sys::{enable_seq, poll, scx_ops, scx_state, wait_for};
+use crate::sys::{SCX_PRELOAD, enable_seq, poll, scx_ops, scx_state, wait_for};
 
 /// The fixture.
 pub const PROGRAM: &str = "/usr/bin/other";
@@ -100,6 +100,23 @@ impl Drop for Other {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Starts `scx_preload run` with this command.
+pub fn start_run(command: &[&str]) -> Result<Child> {
+    let run = Command::new(SCX_PRELOAD)
+        .args(["run", "--"])
+        .args(command)
+        .spawn();
+    run.context("cannot start scx_preload run")
+}
+
+/// Waits until the fixture's scheduler, started elsewhere, is attached.
+pub fn fixture_runs() -> Result<()> {
+    wait_for(STOP_LIMIT, || {
+        ensure!(scx_ops().as_deref() == Some("other"), "{:?}", scx_ops());
+        Ok(())
+    })
 }
 
 /// Waits until no scheduler is attached.

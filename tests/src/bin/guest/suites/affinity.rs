@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
-use scx_preload_tests::fair::{Group, max_min};
+use scx_preload_tests::fair::{Group, ONE_BESIDE_SOME_THAT_MAY_LEAVE, fair_shares};
 
 use super::Test;
 use crate::hog::{Hog, Kind, allow, hog, shares, sum};
@@ -31,17 +31,12 @@ fn start(groups: &[Group]) -> Result<Vec<Hog>> {
     for group in groups {
         for _ in 0..group.tasks {
             hogs.push(Hog::run(|| {
-                let cpus = (0..64).filter(|cpu| group.cpus >> cpu & 1 == 1);
-                allow(Pid::from_raw(0), cpus)?;
+                allow(Pid::from_raw(0), group.cpus())?;
                 hog()
             })?);
         }
     }
     Ok(hogs)
-}
-
-const fn group(tasks: usize, cpus: u64) -> Group {
-    Group { tasks, cpus }
 }
 
 /// Of all tasks, the least and the greatest part of a fair share, and how much of the CPUs'
@@ -52,13 +47,9 @@ fn measure(groups: &[Group], window: Duration) -> Result<(f64, f64, f64)> {
     sleep(2 * SECOND);
     let times = shares(&hogs, window)?;
     Hog::end_all(hogs);
-    let fair = max_min(groups);
-    let fair_of_each = groups
-        .iter()
-        .zip(&fair)
-        .flat_map(|(group, fair)| vec![fair * window.as_secs_f64(); group.tasks]);
     let (mut least, mut most, mut all) = (f64::MAX, 0.0_f64, 0.0);
-    for (time, fair) in times.iter().zip(fair_of_each) {
+    for (time, share) in times.iter().zip(fair_shares(groups)) {
+        let fair = share * window.as_secs_f64();
         let part = time.as_secs_f64() / fair;
         (least, most, all) = (least.min(part), most.max(part), all + fair);
     }
@@ -71,10 +62,7 @@ fn measure(groups: &[Group], window: Duration) -> Result<(f64, f64, f64)> {
 fn one_beside_some_that_may_leave() -> Result<()> {
     load(&[])?;
     become_realtime()?;
-    let (least, most, used) = measure(
-        &[group(12, 0b0011), group(4, 0b1100), group(1, 0b0100)],
-        8 * SECOND,
-    )?;
+    let (least, most, used) = measure(&ONE_BESIDE_SOME_THAT_MAY_LEAVE, 8 * SECOND)?;
     ensure!(least > 0.8 && most < 1.25 && used > 0.97);
     is_fine(&[])
 }
@@ -84,7 +72,11 @@ fn alone_beside_a_crowd_elsewhere() -> Result<()> {
     const WINDOW: Duration = Duration::from_secs(8);
     load(&[])?;
     become_realtime()?;
-    let hogs = start(&[group(1, 0b0100), group(1, 0b1000), group(200, 0b0011)])?;
+    let hogs = start(&[
+        Group::new(1, 0b0100),
+        Group::new(1, 0b1000),
+        Group::new(200, 0b0011),
+    ])?;
     sleep(SECOND);
     let before = [hogs[0].preempted()?, hogs[1].preempted()?];
     let times = shares(&hogs[..2], WINDOW)?;
@@ -103,7 +95,7 @@ fn alone_beside_a_crowd_elsewhere() -> Result<()> {
 fn a_crowd_is_spread() -> Result<()> {
     load(&[])?;
     become_realtime()?;
-    let hogs = start(&[group(100, 0b0001)])?;
+    let hogs = start(&[Group::new(100, 0b0001)])?;
     sleep(SECOND);
     for hog in &hogs {
         hog.allow([0, 1])?;
@@ -158,7 +150,7 @@ fn any_masks() -> Result<()> {
                 let mask = u64::from_ne_bytes(mask) & (u64::MAX >> (64 - cpus));
                 // No mask is empty.
                 let cpus = if mask == 0 { 1 } else { mask };
-                Ok(group(1 + *byte as usize % 6, cpus))
+                Ok(Group::new(1 + *byte as usize % 6, cpus))
             })
             .collect::<Result<_>>()?;
         let (least, most, used) = measure(&groups, 8 * SECOND)?;

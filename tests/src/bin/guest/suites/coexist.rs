@@ -3,7 +3,7 @@
 //! tests run the command of the udev rule; the suite `boot_standby` tests the rule itself.
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -286,11 +286,8 @@ fn errors_are_forgotten_by_load() -> Result<()> {
 
 fn run_hands_over_and_comes_back() -> Result<()> {
     load(&[])?;
-    let mut run = start_run(&[other::PROGRAM, &object("other")])?;
-    wait_for(LIMIT, || {
-        ensure!(scx_ops().as_deref() == Some("other"), "{:?}", scx_ops());
-        Ok(())
-    })?;
+    let mut run = other::start_run(&[other::PROGRAM, &object("other")])?;
+    other::fixture_runs()?;
     // Ctrl-C goes to the whole group.
     let pid = child_of(run.id())?;
     kill(Pid::from_raw(pid), Signal::SIGINT)?;
@@ -322,7 +319,7 @@ fn run_gives_the_exit_code() -> Result<()> {
 
 fn run_is_held_against_udev() -> Result<()> {
     load(&[])?;
-    let mut run = start_run(SLOW)?;
+    let mut run = other::start_run(SLOW)?;
     other::disabled()?;
     stays_out(&["scx_preload run"])?;
     refused(&["run", "--", SCX_PRELOAD], 1, &["scx_preload run"])?;
@@ -337,7 +334,7 @@ fn run_is_held_against_udev() -> Result<()> {
 
 fn run_passes_signals_on() -> Result<()> {
     load(&[])?;
-    let mut run = start_run(SLOW)?;
+    let mut run = other::start_run(SLOW)?;
     other::disabled()?;
     child_of(run.id())?;
     kill(Pid::from_raw(run.id() as i32), Signal::SIGTERM)?;
@@ -348,14 +345,6 @@ fn run_passes_signals_on() -> Result<()> {
 
 /// Another scheduler that attaches long after it was loaded.
 const SLOW: &[&str] = &[other::PROGRAM, "--after", "600", "/objects/other.bpf.o"];
-
-fn start_run(command: &[&str]) -> Result<Child> {
-    let run = Command::new(SCX_PRELOAD)
-        .args(["run", "--"])
-        .args(command)
-        .spawn();
-    run.context("cannot start scx_preload run")
-}
 
 fn child_of(pid: u32) -> Result<i32> {
     let path = format!("/proc/{pid}/task/{pid}/children");

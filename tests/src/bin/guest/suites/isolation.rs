@@ -66,21 +66,18 @@ fn alone_without_a_tick() -> Result<()> {
     is_fine(&[])
 }
 
-const ON_CPU_2: Kind = Kind {
-    cpus: &[2],
-    comm: "",
-    nice: 0,
-    realtime: false,
-    idle: false,
-    cgroup: "",
-    pattern: None,
-};
+fn on_cpu_2() -> Kind {
+    Kind {
+        cpus: &[2],
+        ..Kind::default()
+    }
+}
 
 fn who_comes_gets_its_share() -> Result<()> {
     load(&[])?;
-    let mut hogs = Hog::start_many(1, ON_CPU_2)?;
+    let mut hogs = Hog::start_many(1, on_cpu_2())?;
     sleep(SECOND);
-    hogs.extend(Hog::start_many(1, ON_CPU_2)?);
+    hogs.extend(Hog::start_many(1, on_cpu_2())?);
     let times = shares(&hogs, 4 * SECOND)?;
     println!("{times:.2?}");
     ensure!(times.iter().all(|time| *time > SECOND * 18 / 10));
@@ -90,11 +87,11 @@ fn who_comes_gets_its_share() -> Result<()> {
 
 fn who_wakes_up_does_not_wait() -> Result<()> {
     load(&[])?;
-    let _hog = Hog::start(ON_CPU_2)?;
+    let _hog = Hog::start(on_cpu_2())?;
     sleep(SECOND);
     let sleeper = Hog::start(Kind {
         pattern: Some((SECOND / 1000, SECOND / 20)),
-        ..ON_CPU_2
+        ..on_cpu_2()
     })?;
     sleep(SECOND);
     let (slept, wait) = sleeper.wakeups(4 * SECOND)?;

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::preload::{
     LINKED, LOADED, PIN, disabled_and_unpinned, hook, is_ours, load, object, refused, status,
     unload, unload_any,
 };
-use crate::sys::{SCX_PRELOAD, end_with_sysrq, run, run_ok, scx_ops, scx_state, wait_for};
+use crate::sys::{SCX_PRELOAD, end_with_sysrq, run, run_ok, scx_ops, scx_state};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -207,14 +206,8 @@ fn leaves_out_programs_that_the_kernel_refuses() -> Result<()> {
     let refused = run(other::PROGRAM, &[&fixture])?;
     ensure!(refused.code != Some(0), "it took over");
     is_ours()?;
-    let mut command = Command::new(SCX_PRELOAD);
-    let mut runs = command
-        .args(["run", "--", other::PROGRAM, &fixture])
-        .spawn()?;
-    wait_for(Duration::from_secs(20), || {
-        ensure!(scx_ops().as_deref() == Some("other"), "{:?}", scx_ops());
-        Ok(())
-    })?;
+    let mut runs = other::start_run(&[other::PROGRAM, &fixture])?;
+    other::fixture_runs()?;
     kill(Pid::from_raw(runs.id() as i32), Signal::SIGTERM)?;
     runs.wait()?;
     is_ours()?;

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use scx_preload_tests::fair::{Group, max_min};
+use scx_preload_tests::fair::{Group, ONE_BESIDE_SOME_THAT_MAY_LEAVE, fair_shares};
 
 use super::{Values, cpus, value};
 use crate::hog::{Hog, Kind, shares};
@@ -37,36 +37,12 @@ pub fn pinned(scale: f64) -> Result<Values> {
 
 /// Hogs that may run on some of four CPUs only.
 pub fn affinity(scale: f64) -> Result<Values> {
-    const GROUPS: [Group; 3] = [
-        Group {
-            tasks: 12,
-            cpus: 0b0011,
-        },
-        Group {
-            tasks: 4,
-            cpus: 0b1100,
-        },
-        Group {
-            tasks: 1,
-            cpus: 0b0100,
-        },
-    ];
-    let of_group = |group: &Group| {
-        let cpus: Vec<_> = (0..4).filter(|cpu| group.cpus >> cpu & 1 == 1).collect();
-        vec![cpus; group.tasks]
-    };
-    let each: Vec<_> = GROUPS.iter().flat_map(of_group).collect();
+    let groups = &ONE_BESIDE_SOME_THAT_MAY_LEAVE;
+    let of_group = |group: &Group| vec![group.cpus().collect(); group.tasks];
+    let each: Vec<_> = groups.iter().flat_map(of_group).collect();
     let time = measure(&each, 0, 2 * WINDOW.mul_f64(scale))?;
-    let fair = max_min(&GROUPS);
-    let fair = GROUPS
-        .iter()
-        .zip(fair)
-        .flat_map(|(group, fair)| vec![fair; group.tasks]);
-    let parts = time
-        .of
-        .iter()
-        .zip(fair)
-        .map(|(of, fair)| of.div_duration_f64(time.window) / fair);
+    let parts = time.of.iter().zip(fair_shares(groups));
+    let parts = parts.map(|(of, fair)| of.div_duration_f64(time.window) / fair);
     Ok(vec![value("affinity", parts.fold(f64::MAX, f64::min))])
 }
 
