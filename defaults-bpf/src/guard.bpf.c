@@ -17,6 +17,9 @@ char _license[] SEC("license") = "GPL";
 /* Ticks over which the time in hooks is summed up: 1 s at 250 Hz. */
 #define SLOW_WINDOW 250
 
+/* How long calls are timed on a suspicion, ns: with it, slow comes before a stall does. */
+#define TIMED_WINDOW (NSEC_PER_SEC / 2)
+
 struct preload_bypass preload_bypass __attribute__((aligned(64)));
 
 /* Bad and slow results on a CPU. */
@@ -25,6 +28,8 @@ struct faults {
 	u64 bad; /* results out of range in it */
 	u64 window; /* start of the window, jiffies */
 	u64 ticks; /* that passed in hooks in it */
+	u64 whole; /* those of them that a call took whole */
+	u64 hook; /* of the last such call */
 	u64 timed_from; /* since when calls are timed, ns */
 	u64 spent; /* time that they took, ns */
 };
@@ -131,12 +136,13 @@ void bad_result(u32 hook)
 }
 
 /*
- * A tick passed during a call that began at @from, jiffies. The more time the calls take, the
- * more often that happens: over a window, the ticks add up to the time spent. But tasks often
- * lose their CPU at a tick, just before another CPU advances jiffies: a suspicion, which
- * timing all calls for a window confirms or not.
+ * A tick passed during a call of @hook that began at @from, jiffies. The more time the calls
+ * take, the more often that happens: over a window, the ticks add up to the time spent. But
+ * tasks often lose their CPU at a tick, just before another CPU advances jiffies: only the
+ * ticks after a call's first are certain. The others are a suspicion, which timing all calls
+ * confirms or not.
  */
-void tick_in(u64 from)
+void tick_in(u32 hook, u64 from)
 {
 	u32 zero = 0;
 	struct faults *faults = bpf_map_lookup_elem(&preload_faults, &zero);
@@ -147,9 +153,15 @@ void tick_in(u64 from)
 	if (now - faults->window > SLOW_WINDOW) {
 		faults->window = from;
 		faults->ticks = 0;
+		faults->whole = 0;
 	}
 	faults->ticks += now - from;
-	if (faults->ticks * 100 > SLOW_WINDOW * bypass_slow_percent) {
+	faults->whole += now - from - 1;
+	faults->hook = hook;
+	if (faults->whole * 100 > SLOW_WINDOW * bypass_slow_percent) {
+		faults->whole = 0;
+		blame(PRELOAD_BYPASS_SLOW, hook);
+	} else if (faults->ticks * 100 > SLOW_WINDOW * bypass_slow_percent) {
 		faults->ticks = 0;
 		preload_bypass.timed = 1;
 	}
@@ -164,19 +176,41 @@ void spent_in(u32 hook, u64 from_ns)
 
 	if (!faults || preload_bypass.on)
 		return;
-	if (now - faults->timed_from > 2 * NSEC_PER_SEC) {
+	if (now - faults->timed_from > 2 * TIMED_WINDOW) {
 		faults->timed_from = from_ns;
 		faults->spent = 0;
 	}
 	faults->spent += now - from_ns;
-	if (faults->spent * 100 > NSEC_PER_SEC * bypass_slow_percent) {
+	if (faults->spent * 100 > TIMED_WINDOW * bypass_slow_percent) {
 		preload_bypass.timed = 0;
 		faults->spent = 0;
 		blame(PRELOAD_BYPASS_SLOW, hook);
-	} else if (now - faults->timed_from > NSEC_PER_SEC) {
+	} else if (now - faults->timed_from > TIMED_WINDOW) {
 		preload_bypass.timed = 0;
 		faults->timed_from = 0;
 	}
+}
+
+/*
+ * Do calls explain that a task waits on @cpu? They would be found slow soon, and to say so
+ * helps more than the name of the first task that they held up.
+ */
+static bool is_slow(s32 cpu, struct bypass_change *change)
+{
+	u32 zero = 0;
+	const struct faults *faults = bpf_map_lookup_percpu_elem(&preload_faults, &zero, cpu);
+	u64 age;
+
+	if (!faults || !bypass_slow_percent)
+		return false;
+	age = bpf_jiffies64() - faults->window;
+	if (age > SLOW_WINDOW || faults->whole < SLOW_WINDOW / 10 ||
+	    faults->whole * 100 < age * bypass_slow_percent)
+		return false;
+	change->reason = PRELOAD_BYPASS_SLOW;
+	change->cpu = cpu;
+	change->hook = faults->hook;
+	return true;
 }
 
 /*
@@ -212,6 +246,8 @@ __noinline bool is_stalled(s32 cpu, struct bypass_change *change __arg_nonnull)
 	bound = min(bound, 4 * NSEC_PER_SEC);
 	if (waited < bound || longest_waiting(rq) != oldest)
 		return false;
+	if (is_slow(cpu, change))
+		return true;
 	change->reason = PRELOAD_BYPASS_STALL;
 	change->cpu = cpu;
 	change->pid = oldest->pid;

@@ -60,22 +60,22 @@ static __always_inline bool is_asked(u32 hook)
 }
 
 void bad_result(u32 hook);
-void tick_in(u64 from);
+void tick_in(u32 hook, u64 from);
 void spent_in(u32 hook, u64 from_ns);
 void bypass_change(struct bypass_change *change __arg_nonnull);
 bool is_stalled(s32 cpu, struct bypass_change *change __arg_nonnull);
 void report_stall(s32 cpu);
 
-/* Call an override, and note whether a tick passed meanwhile or, if asked to, how long it took. */
+/* Call an override, and note the ticks that passed meanwhile and, if asked to, how long it took. */
 #define ask_override(HOOK, call)                                                                   \
 	do {                                                                                       \
 		u64 __from = bpf_jiffies64();                                                      \
 		u64 __from_ns = preload_bypass.timed ? bpf_ktime_get_ns() : 0;                     \
 		call;                                                                              \
+		if (bpf_jiffies64() != __from)                                                     \
+			tick_in(HOOK, __from);                                                     \
 		if (__from_ns)                                                                     \
 			spent_in(HOOK, __from_ns);                                                 \
-		else if (bpf_jiffies64() != __from)                                                \
-			tick_in(__from);                                                           \
 	} while (0)
 
 /* The result of a hook's override, or of its default. */
