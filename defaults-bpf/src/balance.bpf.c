@@ -124,6 +124,7 @@ __noinline bool move_first_allowed(s32 cpu, u64 dsq, u32 llc)
 	struct task_struct *p;
 	u32 looks = 0;
 
+	use_arg(llc);
 	bpf_for_each(scx_dsq, p, dsq, 0) {
 		if (looks++ == PRELOAD_MIGRATE_LOOKS)
 			break;
@@ -137,10 +138,22 @@ __noinline bool move_first_allowed(s32 cpu, u64 dsq, u32 llc)
 	return false;
 }
 
-/* Move to @cpu the first task on @llc's DSQ that may migrate there. */
+/* May the head of @llc's DSQ run on @cpu? */
+static bool is_head_allowed(s32 cpu, u32 llc)
+{
+	struct task_struct *head = scx_bpf_dsq_peek(PRELOAD_DSQ_LLC(llc));
+
+	return head && bpf_cpumask_test_cpu(cpu, head->cpus_ptr);
+}
+
+/*
+ * Move to @cpu the first task on @llc's DSQ that may migrate there. To look for it, the kernel
+ * would walk past all that may not run here, with the DSQ locked: thousands, if @llc is a node
+ * that they are bound to.
+ */
 __noinline bool move_between_llcs(s32 cpu, u32 llc)
 {
-	if (!is_asked(HOOK_MAY_MIGRATE))
+	if (!is_asked(HOOK_MAY_MIGRATE) && is_head_allowed(cpu, llc))
 		return move_from_llc(llc);
 	return move_first_allowed(cpu, PRELOAD_DSQ_LLC(llc), llc);
 }

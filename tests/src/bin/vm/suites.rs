@@ -198,7 +198,7 @@ pub const BOOTS: &[Boot] = &[
     tiny(
         "newest_sched",
         Which::Newest,
-        &["sched", "cgroup", "topology"],
+        &["sched", "affinity_two_llcs", "cgroup", "topology"],
     ),
     tiny(
         "gallery",

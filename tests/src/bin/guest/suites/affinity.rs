@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use scx_preload_tests::fair::{Group, ONE_BESIDE_SOME_THAT_MAY_LEAVE, fair_shares};
 
 use super::Test;
-use crate::hog::{Hog, Kind, allow, hog, shares, sum};
+use crate::hog::{Hog, Kind, Ring, allow, hog, shares, sum};
 use crate::preload::{is_fine, load};
 use crate::sys::become_realtime;
 use crate::tests;
@@ -23,6 +23,9 @@ pub const TESTS: &[Test] = tests![
     weights_where_more_tasks_are_pinned,
     any_masks,
 ];
+
+/// CPUs 0 to 3 share one last-level cache, 4 to 7 the other.
+pub const TWO_LLCS: &[Test] = tests![a_crowd_of_another_llc, any_masks];
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -88,6 +91,31 @@ fn alone_beside_a_crowd_elsewhere() -> Result<()> {
     println!("{times:.2?}, {switches:?} involuntary switches");
     ensure!(sum(&times) > 2.0 * 0.95 * WINDOW.as_secs_f64());
     ensure!(switches.iter().sum::<u64>() < 300);
+    is_fine(&[])
+}
+
+/// The CPUs of an LLC, often newly idle, do not look through all that is bound to another one.
+fn a_crowd_of_another_llc() -> Result<()> {
+    load(&[])?;
+    become_realtime()?;
+    let near = Kind {
+        cpus: &[4, 5, 6, 7],
+        ..Kind::default()
+    };
+    let mut medians = Vec::new();
+    for count in [4, 1000] {
+        let hogs = start(&[Group::new(count, 0b1111)])?;
+        sleep(2 * SECOND);
+        let ring = Ring::start(2, near, SECOND / 10_000)?;
+        sleep(2 * SECOND);
+        let mut rounds = ring.stop()?;
+        Hog::end_all(hogs);
+        rounds.sort();
+        let median = rounds.get(rounds.len() / 2).context("no rounds")?;
+        println!("beside {count}: {} rounds of {median:.1?}", rounds.len());
+        medians.push(median.as_secs_f64());
+    }
+    ensure!(medians[1] < 1.2 * medians[0], "{medians:?}");
     is_fine(&[])
 }
 

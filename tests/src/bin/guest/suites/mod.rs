@@ -60,6 +60,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("races", survive::RACES),
     ("lockdown", survive::LOCKDOWN),
     ("affinity", affinity::TESTS),
+    ("affinity_two_llcs", affinity::TWO_LLCS),
     ("isolation", isolation::TESTS),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
