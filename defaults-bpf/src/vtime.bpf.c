@@ -228,7 +228,7 @@ u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 en
 		return clock;
 
 	scale = cgroup_scale(p);
-	used = charge(p, data, cpu, scale);
+	used = charge(p, data, dsq == PRELOAD_DSQ_LOCAL ? cpu : scx_bpf_task_cpu(p), scale);
 	stays = data->bound_to == cpu + 1;
 	if (is_cpu_dsq(dsq) || (stays && dsq == PRELOAD_DSQ_LOCAL))
 		bound = clock_of(cpu);

@@ -94,13 +94,14 @@ enum preload_hook {
  *	runnable task on @prev_cpu and an idle core would suit it better; if no CPU is returned,
  *	it keeps running
  *
- * When: from ops.select_cpu() on each wakeup, fork and exec of a task that may run on more
- * than one CPU; from ops.enqueue() for a wakeup that skipped ops.select_cpu() (a queued
- * remote wakeup, or a task that may run on one CPU only), and for a task that could run
- * elsewhere when its slice ends or RT preempts it. With PRELOAD_WAKE_CORE when a task's
- * slice ends, no other task is runnable on its CPU, and either an SMT sibling has been
- * running a task for half a slice while a core that the task may use is wholly idle, or its
- * CPU is slow while a fast core is wholly idle: at most once per core in 34 ms.
+ * When: from ops.select_cpu() on each wakeup and fork of a task that may run on more than one
+ * CPU (not on exec: the kernel does not ask); from ops.enqueue() for a wakeup that skipped
+ * ops.select_cpu() (a queued remote wakeup, or a task that may run on one CPU only), and for
+ * a task that could run elsewhere when its slice ends or RT preempts it. With
+ * PRELOAD_WAKE_CORE when a task's slice ends, no other task is runnable on its CPU, and
+ * either an SMT sibling has been running a task for half a slice while a core that the task
+ * may use is wholly idle, or its CPU is slow while a fast core is wholly idle: at most once
+ * per core in 34 ms.
  * May call: scx_bpf_select_cpu_and(), scx_bpf_pick_idle_cpu(),
  * scx_bpf_test_and_clear_cpu_idle().
  * Returns: an idle CPU that this call has removed from the idle mask (as these kfuncs do);
@@ -210,10 +211,11 @@ u64 dfl_task_vtime(struct task_struct *p __arg_trusted, u64 vtime, u64 clock, u6
 /**
  * hook_task_charge() - convert a task's CPU time to virtual time
  * @p: the task
- * @cpu: the CPU that it ran on
+ * @cpu: the CPU that it is on, where it ran last unless its affinity has since moved it
  * @used: CPU time since the last charge, ns; at most PRELOAD_SLICE_MAX_NS
  *
- * When: from ops.enqueue() and ops.dispatch(), once for each period that the task ran.
+ * When: from ops.enqueue() and ops.dispatch(), when the task has to wait or may continue. Time
+ * on CPUs that were idle when it woke up is charged with the next such period.
  * May call: no other kfuncs.
  * Returns: virtual ns to add to the task's virtual time. More than PRELOAD_VTIME_WINDOW_NS
  * counts as bad; @used is charged. The share of the task's cgroup (cpu.weight) is applied

@@ -330,6 +330,15 @@ fn task_charge() -> Result<()> {
             (3.2..4.8).contains(&advantage),
             "advantage of {advantage:.2}"
         );
+        // Tasks that move at the end of their slices.
+        let moving = Kind {
+            pattern: Some((SECOND / 50, SECOND / 200)),
+            ..Kind::default()
+        };
+        let _hogs = Hog::start_many(10, moving)?;
+        sleep(SECOND);
+        let seen = status()?;
+        ensure!(seen["variables"]["charged_elsewhere"] == 0, "{seen}");
         Ok(())
     })
 }
