@@ -9,6 +9,7 @@
 #include "affinity.bpf.h"
 #include "balance.bpf.h"
 #include "dsq.bpf.h"
+#include "nohz.bpf.h"
 #include "rq.bpf.h"
 #include "settings.bpf.h"
 #include "vtime.bpf.h"
@@ -42,6 +43,9 @@ __noinline bool is_better(s32 from, s32 to, u32 slices)
 	s64 ahead = cpu_service(to) - cpu_service(from), much = CLEARLY_SLICES * slice_ns;
 	u32 here, there;
 
+	/* Alone, the task there gets all of its CPU. */
+	if (is_endless(to))
+		return true;
 	if (!is_crowded(cpu_rq(from)))
 		return ahead > (s64)(slices * slice_ns);
 	if (ahead > much || ahead < -much)

@@ -16,6 +16,17 @@ static __always_inline bool test_and_clear_restart(s32 cpu)
 	return test_and_clear_mark(&preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].restart);
 }
 
+/* Does @cpu run a task with an infinite slice? Its clock stands still meanwhile. */
+static __always_inline bool is_endless(s32 cpu)
+{
+	const struct rq *rq;
+
+	if (!is_nohz(cpu))
+		return false;
+	rq = cpu_rq(cpu);
+	return rq && rq->curr->pid && rq->curr->scx.slice == PRELOAD_SLICE_INF;
+}
+
 bool is_alone(struct task_struct *p __arg_trusted, s32 cpu);
 bool start_endless(struct task_struct *p __arg_trusted, s32 cpu, u64 slice);
 void kick_endless(s32 cpu);
