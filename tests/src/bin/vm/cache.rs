@@ -7,11 +7,14 @@
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+/// For this long after a run has asked for an entry, it may be using it.
+const IN_USE: Duration = Duration::from_hours(1);
 
 pub struct Cache {
     pub dir: PathBuf,
@@ -69,7 +72,8 @@ impl Cache {
         Ok(path)
     }
 
-    /// Removes all but the `keep` most recently used entries of a directory.
+    /// Removes all but the `keep` most recently used entries of a directory, and those that
+    /// another run may be using.
     pub fn prune(&self, name: &str, keep: usize) -> Result<()> {
         let dir = self.dir.join(name);
         if !dir.exists() {
@@ -82,9 +86,11 @@ impl Cache {
         }
         entries.sort();
         let old = entries.len().saturating_sub(keep);
+        let in_use = |used: &SystemTime| used.elapsed().is_ok_and(|ago| ago < IN_USE);
         entries
             .iter()
             .take(old)
+            .filter(|(used, _)| !in_use(used))
             .try_for_each(|(_, path)| remove(path))
     }
 }
