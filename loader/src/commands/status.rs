@@ -8,6 +8,7 @@ use scx_preload::cli::StatusArgs;
 use scx_preload::scheduler::lb_interval::LbInterval;
 use scx_preload::scheduler::stands_by;
 use scx_preload::state::bpffs;
+use scx_preload::state::isolation::Isolation;
 use scx_preload::state::live::Live;
 use scx_preload::state::sched_ext::SchedExt;
 use scx_preload::state::soft_bypass::SoftBypass;
@@ -27,6 +28,7 @@ struct Status {
     /// The changed interval of the kernel's bypass.
     #[serde(rename = "kernel_bypass")]
     lb_interval: LbInterval,
+    isolation: Isolation,
     #[serde(flatten)]
     live: Option<Live>,
 }
@@ -43,6 +45,7 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<()> {
         ours,
         stands_by,
         lb_interval: LbInterval::read()?,
+        isolation: Isolation::read(),
         pins: bpffs::pins(),
         kernel,
         live,
@@ -69,6 +72,16 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     writeln!(out, "pins        {}", none_if_empty(status.pins.join(" ")))?;
     if let Some(why) = &status.stands_by {
         writeln!(out, "stands by   {why}")?;
+    }
+    let isolation = &status.isolation;
+    for (name, cpus) in [
+        ("isolcpus", &isolation.isolcpus),
+        ("isolated", &isolation.partitions),
+        ("nohz_full", &isolation.nohz_full),
+    ] {
+        if let Some(cpus) = cpus {
+            writeln!(out, "{name:<11} CPUs {cpus}")?;
+        }
     }
     let Some(live) = &status.live else {
         return Ok(out);

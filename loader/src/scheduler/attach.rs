@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::abi::{OPS, STATE_LIMIT};
+use crate::state::isolation::Isolation;
 use crate::state::sched_ext::SchedExt;
 use crate::{Error, Result};
 
@@ -83,7 +84,11 @@ pub(crate) fn attach(ops: impl AsFd) -> Result<std::result::Result<SchedulerLink
                 sleep(Duration::from_millis(2));
             }
             Errno::EBUSY => return Ok(Err(now)),
-            errno => return Err(Error::io("cannot attach the scheduler")(errno.into())),
+            errno => {
+                let isolated = (errno == Errno::EINVAL).then(Isolation::refusal);
+                let failed = || Error::io("cannot attach the scheduler")(errno.into());
+                return Err(isolated.flatten().unwrap_or_else(failed));
+            }
         }
     };
     // A link proves nothing: read the state until it is settled, and once more after that.

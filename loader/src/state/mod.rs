@@ -5,6 +5,7 @@
 pub mod bpffs;
 pub mod departure;
 pub mod history;
+pub mod isolation;
 pub mod live;
 mod pinned;
 pub(crate) mod record;

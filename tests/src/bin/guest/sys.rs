@@ -172,6 +172,20 @@ pub fn set_policy(policy: i32, sched_priority: i32) -> Result<()> {
     Ok(())
 }
 
+/// Idle time of each CPU since boot, in ticks of 10 ms.
+pub fn idle_ticks() -> Result<Vec<u64>> {
+    let stat = read("/proc/stat")?;
+    stat.lines()
+        .filter(|l| l.starts_with("cpu") && !l.starts_with("cpu "))
+        .map(|l| {
+            Ok(l.split(' ')
+                .nth(4)
+                .context("a short line in /proc/stat")?
+                .parse()?)
+        })
+        .collect()
+}
+
 /// Takes CPUs online or offline, one after the other.
 pub fn set_online(cpus: impl IntoIterator<Item = usize>, online: bool) -> Result<()> {
     for cpu in cpus {

@@ -225,6 +225,11 @@ pub const BOOTS: &[Boot] = &[
         ..tiny("nohz_full", Which::Newest, &["isolation"])
     },
     Boot {
+        cmdline: "isolcpus=3",
+        suites: &["isolcpus"],
+        ..shaped("isolcpus", Shape::new("4,sockets=1,cores=4,threads=1"))
+    },
+    Boot {
         suites: &["topology", "gallery_four_llc"],
         ..shaped("four_llc", Shape::new("8,sockets=4,cores=2,threads=1"))
     },

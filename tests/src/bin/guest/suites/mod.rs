@@ -62,6 +62,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("affinity", affinity::TESTS),
     ("affinity_two_llcs", affinity::TWO_LLCS),
     ("isolation", isolation::TESTS),
+    ("isolcpus", isolation::ISOLCPUS),
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
     ("crowd", crowd::TESTS),

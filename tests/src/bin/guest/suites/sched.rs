@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::Test;
 use crate::hog::{Hog, Kind, ONLY, shares, sum};
 use crate::preload::{counter, load, load_override, status};
-use crate::sys::read;
+use crate::sys::idle_ticks;
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -40,20 +40,6 @@ fn min_max(times: &[Duration]) -> f64 {
     let times = secs(times);
     let min = times.iter().copied().fold(f64::INFINITY, f64::min);
     min / times.iter().copied().fold(0.0, f64::max)
-}
-
-/// Idle time of each CPU since boot, in ticks of 10 ms.
-fn idle_ticks() -> Result<Vec<u64>> {
-    let stat = read("/proc/stat")?;
-    stat.lines()
-        .filter(|l| l.starts_with("cpu") && !l.starts_with("cpu "))
-        .map(|l| {
-            Ok(l.split(' ')
-                .nth(4)
-                .context("a short line in /proc/stat")?
-                .parse()?)
-        })
-        .collect()
 }
 
 fn one_hog_a_cpu() -> Result<()> {
