@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 
 use super::Test;
 use crate::hog::{Hog, Kind, ONLY, shares, sum};
-use crate::preload::{counter, load, load_override, status};
+use crate::preload::{counter, is_fine, load, load_override, status, unload_any};
 use crate::sys::idle_ticks;
 use crate::tests;
 
@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = tests![
     no_wait_without_end,
     realtime_pushes_aside,
     realtime_keeps_away,
+    sched_idle_counts_as_idle,
     defaults_still_run,
 ];
 
@@ -331,4 +332,42 @@ fn defaults_still_run() -> Result<()> {
     let status = status()?;
     ensure!(status["ours"] == true, "{}", status["kernel"]);
     Ok(())
+}
+
+/// All CPUs run SCHED_IDLE tasks: a task that wakes up finds one, wherever it ran last.
+fn sched_idle_counts_as_idle() -> Result<()> {
+    let mean_wait = || -> Result<Duration> {
+        let mut hogs = Vec::new();
+        for cpus in ONLY {
+            hogs.push(Hog::start(Kind {
+                idle: true,
+                cpus,
+                ..Kind::default()
+            })?);
+        }
+        let mut sleepers = Vec::new();
+        for nth in 0..10 {
+            sleepers.push(Hog::start(Kind {
+                pattern: Some((SECOND / 1000, SECOND * (10 + nth) / 10_000)),
+                ..Kind::default()
+            })?);
+        }
+        let sums = || {
+            sleepers.iter().try_fold((0, Duration::ZERO), |sums, s| {
+                anyhow::Ok((sums.0 + s.sleeps()?, sums.1 + s.waited()?))
+            })
+        };
+        sleep(SECOND);
+        let before = sums()?;
+        sleep(3 * SECOND);
+        let after = sums()?;
+        Ok((after.1 - before.1) / (after.0 - before.0).max(1) as u32)
+    };
+    unload_any()?;
+    let eevdf = mean_wait()?;
+    load(&[])?;
+    let ours = mean_wait()?;
+    println!("{ours:.1?}, with EEVDF {eevdf:.1?}");
+    ensure!(ours < eevdf);
+    is_fine(&[])
 }
