@@ -42,6 +42,13 @@ pub fn word(name: &str) -> Result<Option<String>> {
     Ok(cmdline.split_whitespace().find_map(value))
 }
 
+/// Random numbers that depend on `vm test --seed` only: a draw that fails, fails with the next
+/// build, too.
+pub fn random() -> Result<fastrand::Rng> {
+    let seed = word("scx_test.seed")?.context("no scx_test.seed on the kernel command line")?;
+    Ok(fastrand::Rng::with_seed(seed.parse()?))
+}
+
 /// Result of a program.
 pub struct Output {
     pub code: Option<i32>,

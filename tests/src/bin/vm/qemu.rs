@@ -148,7 +148,10 @@ impl Machine {
         .arg("-initrd")
         .arg(&self.initrd)
         .arg("-append")
-        .arg(format!("{CMDLINE} {}", self.cmdline));
+        .arg(format!(
+            "{CMDLINE} scx_test.seed={} {}",
+            self.seed, self.cmdline
+        ));
         if let Some(disk) = &self.disk {
             let disk = disk.display();
             qemu.arg("-drive")

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Tasks that may run on some CPUs only: each gets what is fair, and none is in the way of others.
 
-use std::fs::File;
-use std::io::Read;
 use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use scx_preload_tests::fair::{Group, ONE_BESIDE_SOME_THAT_MAY_LEAVE, fair_shares
 use super::Test;
 use crate::hog::{Hog, Kind, Ring, allow, hog, shares, sum};
 use crate::preload::{is_fine, load};
-use crate::sys::become_realtime;
+use crate::sys::{become_realtime, random};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -160,30 +158,22 @@ fn weights_where_more_tasks_are_pinned() -> Result<()> {
     is_fine(&[])
 }
 
-/// Random masks, compared with the max-min fair shares.
+/// Random masks, compared with the max-min fair shares. EEVDF gives 0.67 to 2.0 of them.
 fn any_masks() -> Result<()> {
     load(&[])?;
     become_realtime()?;
     let cpus = available_parallelism()?.get().min(64);
-    let mut random = File::open("/dev/urandom")?;
+    let mut random = random()?;
     for _ in 0..4 {
-        let mut bytes = [0; 7];
-        random.read_exact(&mut bytes)?;
-        let (count, of_groups) = bytes.split_first().context("no bytes")?;
-        let groups: Vec<_> = of_groups[..3 + *count as usize % 4]
-            .iter()
-            .map(|byte| -> Result<Group> {
-                let mut mask = [0; 8];
-                random.read_exact(&mut mask)?;
-                let mask = u64::from_ne_bytes(mask) & (u64::MAX >> (64 - cpus));
-                // No mask is empty.
-                let cpus = if mask == 0 { 1 } else { mask };
-                Ok(Group::new(1 + *byte as usize % 6, cpus))
+        let groups: Vec<_> = (0..random.usize(3..=6))
+            .map(|_| {
+                let cpus = random.u64(1..=u64::MAX >> (64 - cpus));
+                Group::new(random.usize(1..=6), cpus)
             })
-            .collect::<Result<_>>()?;
+            .collect();
         let (least, most, used) = measure(&groups, 8 * SECOND)?;
         ensure!(
-            least > 0.75 && most < 1.25 && used > 0.97,
+            least > 0.75 && most < 1.5 && used > 0.97,
             "{groups:?}: {least:.3} to {most:.3}, {used:.3} used"
         );
         is_fine(&[])?;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use super::Test;
 use crate::hog::{Hog, Kind, hog, shares, sum};
 use crate::preload::{is_fine, load};
-use crate::sys::{CGROUPS, become_realtime, set_cgroup};
+use crate::sys::{CGROUPS, become_realtime, random, set_cgroup};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -138,15 +138,10 @@ fn idle_policy_is_preempted() -> Result<()> {
 fn any_mix_of_weights() -> Result<()> {
     load(&[])?;
     become_realtime()?;
-    let mut random = fs::File::open("/dev/urandom")?;
+    let mut random = random()?;
     for _ in 0..3 {
-        let mut bytes = [0; 10];
-        random.read_exact(&mut bytes)?;
-        let groups: Vec<_> = bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|[count, nice]| (1 + *count as usize % 60, *nice as i32 % 40 - 20))
+        let groups: Vec<_> = (0..5)
+            .map(|_| (random.usize(1..=60), random.i32(-20..20)))
             .collect();
         let all: f64 = groups
             .iter()
