@@ -46,7 +46,7 @@ void kick_endless(s32 cpu)
 {
 	const struct rq *rq = cpu_rq(cpu);
 
-	if (rq && (!rq->curr->pid || rq->curr->scx.slice == PRELOAD_SLICE_INF))
+	if (rq && (!rq->curr->pid || runs_endless(rq)))
 		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_PREEMPT);
 }
 
@@ -55,6 +55,6 @@ void kick_endless_late(s32 cpu)
 {
 	const struct rq *rq = cpu_rq(cpu);
 
-	if (rq && rq->nr_running > 1 && rq->curr->scx.slice == PRELOAD_SLICE_INF)
+	if (rq && rq->nr_running > 1 && runs_endless(rq))
 		scx_bpf_kick_cpu(cpu, PRELOAD_KICK_PREEMPT);
 }

@@ -16,15 +16,18 @@ static __always_inline bool test_and_clear_restart(s32 cpu)
 	return test_and_clear_mark(&preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].restart);
 }
 
-/* Does @cpu run a task with an infinite slice? Its clock stands still meanwhile. */
+/* Does @rq's CPU run a task with an infinite slice? The idle task has none. */
+static __always_inline bool runs_endless(const struct rq *rq)
+{
+	return rq->curr->scx.slice == PRELOAD_SLICE_INF;
+}
+
+/* The same for @cpu, whose clock stands still meanwhile. */
 static __always_inline bool is_endless(s32 cpu)
 {
-	const struct rq *rq;
+	const struct rq *rq = is_nohz(cpu) ? cpu_rq(cpu) : NULL;
 
-	if (!is_nohz(cpu))
-		return false;
-	rq = cpu_rq(cpu);
-	return rq && rq->curr->pid && rq->curr->scx.slice == PRELOAD_SLICE_INF;
+	return rq && runs_endless(rq);
 }
 
 bool is_alone(struct task_struct *p __arg_trusted, s32 cpu);
