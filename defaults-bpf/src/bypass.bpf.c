@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Soft bypass, see include/scx_preload/bypass.bpf.h: the timer that ends it and looks for
+ * Soft bypass, see include/scx_preload/bypass.bpf.h: the watch that ends it and looks for
  * stalls, and how tasks that were queued before a change get to run after it. guard.bpf.c
  * begins it.
  *
@@ -35,6 +35,11 @@ enum wish {
 	WISH_ON,
 	WISH_OFF,
 };
+
+/* PREEMPT_RT, where the kernel refuses timers of BPF programs: spin locks are mutexes. */
+struct spinlock___rt {
+	struct rt_mutex_base lock;
+} __attribute__((preserve_access_index));
 
 /* The timer runs as long as user space holds a reference to the map: the loader pins it. */
 struct watch {
@@ -129,19 +134,49 @@ __noinline void watch_once(u32 wish)
 	}
 }
 
-static int watch(void *map, u32 *key, struct watch *w)
+/* When the watch last looked; without timers only. */
+static u64 watched_at;
+
+static bool has_timers(void)
+{
+	return !bpf_core_field_exists(struct spinlock___rt, lock);
+}
+
+static void watch_now(void)
 {
 	u32 zero = 0, *wish = bpf_map_lookup_elem(&preload_wishes, &zero);
 
+	watch_once(wish ? __sync_lock_test_and_set(wish, WISH_NONE) : WISH_NONE);
+}
+
+static int watch(void *map, u32 *key, struct watch *w)
+{
 	/* The scheduler has ended: waiting tasks are not ours. ops.init() restarts the timer. */
 	if (preload_exit_info.kind)
 		return 0;
-	watch_once(wish ? __sync_lock_test_and_set(wish, WISH_NONE) : WISH_NONE);
+	watch_now();
 	bpf_timer_start(&w->timer, WATCH_NS, 0);
 	return 0;
 }
 
-s32 bypass_init(void)
+/*
+ * Without timers, the watch is part of ticks and dispatches. If no CPU has either, the kernel's
+ * own watchdog, a workqueue's task, wakes up twice within the time that it allows.
+ */
+void bypass_poll(void)
+{
+	u64 now, last = watched_at;
+
+	if (has_timers())
+		return;
+	now = scx_bpf_now();
+	if ((s64)(now - last) < (s64)WATCH_NS ||
+	    __sync_val_compare_and_swap(&watched_at, last, now) != last)
+		return;
+	watch_now();
+}
+
+static s32 start_timer(void)
 {
 	u32 zero = 0;
 	struct watch *w = bpf_map_lookup_elem(&preload_watch, &zero);
@@ -149,12 +184,17 @@ s32 bypass_init(void)
 
 	if (!w)
 		return -EINVAL;
-	preload_bypass.since = bpf_jiffies64();
 	err = bpf_timer_init(&w->timer, &preload_watch, CLOCK_MONOTONIC);
 	/* EBUSY: an earlier start has initialized it. */
 	if (!err || err == -EBUSY)
 		err = bpf_timer_set_callback(&w->timer, watch);
 	return err ?: bpf_timer_start(&w->timer, WATCH_NS, 0);
+}
+
+s32 bypass_init(void)
+{
+	preload_bypass.since = bpf_jiffies64();
+	return has_timers() ? start_timer() : 0;
 }
 
 /* Did @p begin to wait after the last change of the bypass state? */

@@ -6,6 +6,7 @@
 #include "internal.bpf.h"
 
 s32 bypass_init(void);
+void bypass_poll(void);
 bool dispatch_before_change(s32 cpu);
 
 #endif

@@ -460,8 +460,9 @@ void dfl_dispatch_with(s32 cpu, struct task_struct *prev __arg_trusted __arg_nul
  * @reason: enum preload_bypass_reason in bypass.bpf.h; PRELOAD_BYPASS_NONE when it has
  *	ended
  *
- * When: from a timer, up to 125 ms after the change, with no lock held. No other hook of
- * placement, order or balance is called during soft bypass.
+ * When: from a timer, up to 125 ms after the change, with no lock held; on PREEMPT_RT, where
+ * BPF has no timers, from ops.tick() or ops.dispatch(), 125 ms or more after it. No other hook
+ * of placement, order or balance is called during soft bypass.
  * May call: no other kfuncs.
  * Default: dfl_bypass(): nothing.
  * Kernel: ops.cpu_release() and the like report other losses; there is no notification of

@@ -23,17 +23,19 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel of the first suite that has a suitable one, with or without sched_ext.
+    /// The kernel that a metapackage stands for, of the first suite that has a suitable one, with
+    /// or without sched_ext.
     pub fn get(
         cache: &Cache,
         mirror: &Mirror,
+        meta: &str,
         suites: &[&str],
         sched_ext: bool,
         refresh: bool,
     ) -> Result<Self> {
         let mut why = Vec::new();
         for suite in suites {
-            match Self::from_suite(cache, mirror, suite, sched_ext, refresh) {
+            match Self::from_suite(cache, mirror, meta, suite, sched_ext, refresh) {
                 Ok(kernel) => return Ok(kernel),
                 Err(e) => why.push(format!("{e:#}")),
             }
@@ -44,12 +46,13 @@ impl Kernel {
     fn from_suite(
         cache: &Cache,
         mirror: &Mirror,
+        meta: &str,
         suite: &str,
         sched_ext: bool,
         refresh: bool,
     ) -> Result<Self> {
         let suite = Suite::open(cache, mirror, suite, refresh)?;
-        let (release, packages) = resolve(&suite)?;
+        let (release, packages) = resolve(&suite, meta)?;
         let image = &packages[0];
         let dir = cache.get(
             &format!("kernels/{}_{}", image.name, image.version),
@@ -96,11 +99,10 @@ impl Kernel {
 
 /// Release and packages of the suite's kernel, the image first. A 6.x image is one
 /// package; a 7.x image depends on base, binary and modules.
-fn resolve(suite: &Suite) -> Result<(String, Vec<Package>)> {
-    let meta = suite.package("linux-image-amd64")?;
-    let image = meta.depends.iter().find(|d| d.starts_with("linux-image-"));
-    let image = image
-        .with_context(|| format!("linux-image-amd64 of {} depends on no kernel", suite.name))?;
+fn resolve(suite: &Suite, meta: &str) -> Result<(String, Vec<Package>)> {
+    let depends = suite.package(meta)?.depends;
+    let image = depends.iter().find(|d| d.starts_with("linux-image-"));
+    let image = image.with_context(|| format!("{meta} of {} depends on no kernel", suite.name))?;
     let release = image.trim_start_matches("linux-image-").to_string();
     let mut packages = vec![suite.package(image)?];
     let mut next = 0;

@@ -21,6 +21,9 @@ use crate::{kit, peers, scx_loader, step, tiny};
 /// The suite with the newest kernel.
 pub const NEWEST: &str = "trixie-backports";
 
+/// The metapackage of Debian's usual kernel.
+const META: &str = "linux-image-amd64";
+
 pub struct Lab {
     cache: Cache,
     mirror: Mirror,
@@ -113,14 +116,16 @@ impl Lab {
         if self.kernels.iter().any(|(w, _)| *w == which) {
             return Ok(());
         }
-        let (suites, sched_ext): (&[&str], _) = match which {
-            Which::Newest => (&[NEWEST], true),
-            Which::Other => (&["sid", "forky"], true),
-            Which::Stable => (&["trixie"], false),
+        let (meta, suites, sched_ext): (_, &[&str], _) = match which {
+            Which::Newest => (META, &[NEWEST], true),
+            Which::Realtime => ("linux-image-rt-amd64", &[NEWEST], true),
+            Which::Other => (META, &["sid", "forky"], true),
+            Which::Stable => (META, &["trixie"], false),
         };
-        let kernel = Kernel::get(&self.cache, &self.mirror, suites, sched_ext, self.refresh)?;
-        // Three are in use; keep the previous version of each.
-        self.cache.prune("kernels", 6)?;
+        let (cache, mirror) = (&self.cache, &self.mirror);
+        let kernel = Kernel::get(cache, mirror, meta, suites, sched_ext, self.refresh)?;
+        // Four are in use; keep the previous version of each.
+        self.cache.prune("kernels", 8)?;
         self.kernels.push((which, kernel));
         Ok(())
     }

@@ -21,6 +21,8 @@ use crate::{drills, emulator, kit, programs, step, unit};
 pub enum Which {
     /// The newest for Debian's stable release, with sched_ext.
     Newest,
+    /// The same version with PREEMPT_RT.
+    Realtime,
     /// Another kernel with sched_ext.
     Other,
     /// That of Debian stable, without sched_ext.
@@ -211,6 +213,7 @@ pub const BOOTS: &[Boot] = &[
         Which::Other,
         &["smoke", "loader", "handover", "hooks", "hotplug"],
     ),
+    tiny("realtime", Which::Realtime, &["bypass_without_timer"]),
     Boot {
         suites: &["topology", "crowd"],
         ..shaped("one_cpu", Shape::new("1"))

@@ -31,6 +31,14 @@ pub const TESTS: &[Test] = tests![
     weights_are_respected,
 ];
 
+/// For PREEMPT_RT, where the watch is part of ticks and dispatches.
+pub const WITHOUT_TIMER: &[Test] = tests![
+    never_dispatches,
+    starves,
+    backs_off,
+    user_turns_it_on_and_off
+];
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Longer than any test.

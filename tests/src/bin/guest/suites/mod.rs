@@ -52,6 +52,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("dropins", dropins::TESTS),
     ("hooks", hooks::TESTS),
     ("bypass", bypass::TESTS),
+    ("bypass_without_timer", bypass::WITHOUT_TIMER),
     ("handover", coexist::HANDOVER),
     ("coexist", coexist::TESTS),
     ("kernel_bypass", kernel_bypass::TESTS),
