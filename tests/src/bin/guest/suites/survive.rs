@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::Test;
-use crate::hog::{Hog, Kind, shares};
+use crate::hog::{Hog, Kind, ONLY, shares};
 use crate::other::{self, Other};
 use crate::preload::{
     disabled_and_unpinned, is_ours, load, object, objects_when_unloaded, refused, udev,
@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = tests![
     bpffs_unmounted,
     bpffs_read_only,
     disk_full_or_read_only,
+    realtime_hogs,
 ];
 
 /// For a boot with `lockdown=integrity`.
@@ -295,4 +296,49 @@ fn is_locked_down_and_loads() -> Result<()> {
     udev_resumes()?;
     unload()?;
     disabled_and_unpinned()
+}
+
+/// FIFO tasks that never sleep on half of the CPUs, for longer than the scheduler's time-out:
+/// tasks bound to these CPUs get what the kernel's deadline server reserves, the others share
+/// the rest evenly, whether they sleep or not.
+fn realtime_hogs() -> Result<()> {
+    const RESERVED: f64 = 0.05;
+    const WINDOW: Duration = Duration::from_secs(12);
+    load(&[])?;
+    let on_half = |kind: Kind| {
+        let hogs = ONLY[..4]
+            .iter()
+            .map(|cpus| Hog::start(Kind { cpus, ..kind }));
+        hogs.collect::<Result<Vec<_>>>()
+    };
+    let half = Some((Duration::from_millis(5), Duration::from_millis(5)));
+    let sleeper = Kind {
+        pattern: half,
+        ..Kind::default()
+    };
+    let mut hogs = on_half(Kind::default())?;
+    hogs.extend(Hog::start_many(8, Kind::default())?);
+    hogs.extend(Hog::start_many(4, sleeper)?);
+    let _realtime = on_half(Kind {
+        realtime: true,
+        ..Kind::default()
+    })?;
+    for throttling in ["950000", "-1"] {
+        fs::write("/proc/sys/kernel/sched_rt_runtime_us", throttling)
+            .context("cannot set the throttling of RT")?;
+        sleep(Duration::from_secs(1));
+        let times = shares(&hogs, WINDOW)?;
+        println!("{throttling}: {times:.2?}");
+        let (bound, others) = times.split_at(4);
+        let part = |time: &Duration| time.div_duration_f64(WINDOW);
+        ensure!(bound.iter().all(|time| part(time) > RESERVED * 0.8));
+        let fair = 4.0 / others.len() as f64;
+        ensure!(
+            others
+                .iter()
+                .all(|time| (0.95..1.05).contains(&(part(time) / fair)))
+        );
+        is_ours()?;
+    }
+    Ok(())
 }
