@@ -36,11 +36,6 @@ enum wish {
 	WISH_OFF,
 };
 
-/* PREEMPT_RT, where the kernel refuses timers of BPF programs: spin locks are mutexes. */
-struct spinlock___rt {
-	struct rt_mutex_base lock;
-} __attribute__((preserve_access_index));
-
 /* The timer runs as long as user space holds a reference to the map: the loader pins it. */
 struct watch {
 	struct bpf_timer timer;
@@ -137,11 +132,6 @@ __noinline void watch_once(u32 wish)
 /* When the watch last looked; without timers only. */
 static u64 watched_at;
 
-static bool has_timers(void)
-{
-	return !bpf_core_field_exists(struct spinlock___rt, lock);
-}
-
 static void watch_now(void)
 {
 	u32 zero = 0, *wish = bpf_map_lookup_elem(&preload_wishes, &zero);
@@ -165,11 +155,8 @@ static int watch(void *map, u32 *key, struct watch *w)
  */
 void bypass_poll(void)
 {
-	u64 now, last = watched_at;
+	u64 now = scx_bpf_now(), last = watched_at;
 
-	if (has_timers())
-		return;
-	now = scx_bpf_now();
 	if ((s64)(now - last) < (s64)WATCH_NS ||
 	    __sync_val_compare_and_swap(&watched_at, last, now) != last)
 		return;
@@ -194,7 +181,7 @@ static s32 start_timer(void)
 s32 bypass_init(void)
 {
 	preload_bypass.since = bpf_jiffies64();
-	return has_timers() ? start_timer() : 0;
+	return is_polled() ? 0 : start_timer();
 }
 
 /* Did @p begin to wait after the last change of the bypass state? */

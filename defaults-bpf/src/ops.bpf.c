@@ -53,11 +53,10 @@ void BPF_STRUCT_OPS(preload_enqueue, struct task_struct *p, u64 enq_flags)
 
 void BPF_STRUCT_OPS(preload_dispatch, s32 cpu, struct task_struct *prev)
 {
-	if (is_watched()) {
+	if (is_polled())
 		bypass_poll();
-		if (dispatch_before_change(cpu))
-			return;
-	}
+	if (is_watched() && dispatch_before_change(cpu))
+		return;
 	if (!is_asked(HOOK_DISPATCH)) {
 		do_dispatch(cpu, prev);
 		return;
@@ -71,7 +70,7 @@ void BPF_STRUCT_OPS(preload_tick, struct task_struct *p)
 {
 	s32 cpu = scx_bpf_task_cpu(p);
 
-	if (is_watched())
+	if (is_polled())
 		bypass_poll();
 	nohz_tick(cpu);
 	cgroup_tick(p, power_tick(cpu));
