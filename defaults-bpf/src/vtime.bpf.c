@@ -39,13 +39,33 @@ struct cpu_clock {
 	u64 now; /* the latest virtual time of what the CPU chose */
 	u64 chosen; /* that of what it chose last */
 	u64 shift; /* by how much its tasks were shifted since the start */
-	u64 behind; /* the same, forgotten within seconds of run time */
+	u64 behind; /* the same, forgotten within seconds */
+	u64 faded_at; /* when some of @behind was last forgotten */
 };
 
-/* What is left of @behind after @used ns of run time: 1/e after 2^30 ns. */
-static u64 fade(u64 behind, u64 used)
+/* Less than this, ns, is forgotten at once. */
+#define BEHIND_MIN_NS (1 << 20)
+
+/*
+ * Forget some of how far @c fell behind: 1/e is left after 2^30 ns. Whoever runs there since,
+ * bound to it or not: as long as it seems behind, others stay away.
+ */
+static void fade(struct cpu_clock *c)
 {
-	return behind - (behind * (used >> 10) >> 20);
+	u64 now = scx_bpf_now(), since = min(now - c->faded_at, 1ULL << 30);
+
+	c->behind -= c->behind * (since >> 10) >> 20;
+	if (c->behind < BEHIND_MIN_NS)
+		c->behind = 0;
+	c->faded_at = now;
+}
+
+static void fall_behind(struct cpu_clock *c, u64 by)
+{
+	if (!c->behind)
+		c->faded_at = scx_bpf_now();
+	c->shift += by;
+	c->behind += by;
 }
 
 struct {
@@ -114,6 +134,8 @@ void set_cpu_clock(u64 vtime)
 
 	if (!c)
 		return;
+	if (c->behind)
+		fade(c);
 	c->chosen = vtime;
 	if (vtime_before(c->now, vtime))
 		c->now = vtime;
@@ -183,16 +205,13 @@ static u64 scaled(u64 virtual, u64 scale)
 	return virtual * (scale / 64) / (PRELOAD_CGROUP_ONE / 64);
 }
 
-/*
- * Charge @p for its run time on @cpu since the last charge, scaled by its cgroup's @scale.
- * Returns the run time, ns, up to PRELOAD_SLICE_MAX_NS.
- */
-static u64 charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 scale)
+/* Charge @p for its run time on @cpu since the last charge, scaled by its cgroup's @scale. */
+static void charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 scale)
 {
 	u64 used = p->se.sum_exec_runtime - data->charged, virtual;
 
 	if (!used)
-		return 0;
+		return;
 	data->charged += used;
 	if (used > PRELOAD_SLICE_MAX_NS)
 		used = PRELOAD_SLICE_MAX_NS;
@@ -205,7 +224,6 @@ static u64 charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 sc
 		virtual = used;
 	}
 	data->vtime += scaled(virtual, scale);
-	return used;
 }
 
 /*
@@ -219,7 +237,7 @@ static u64 charge(struct task_struct *p, struct task_data *data, s32 cpu, u64 sc
  */
 u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 enq_flags, u64 dsq)
 {
-	u64 clock = llc_of(cpu)->clock, near = clock, cost, earliest, late, key, scale, used;
+	u64 clock = llc_of(cpu)->clock, near = clock, cost, earliest, late, key, scale;
 	struct task_data *data = task_data(p);
 	struct cpu_clock *bound = NULL;
 	bool stays;
@@ -228,16 +246,14 @@ u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 en
 		return clock;
 
 	scale = cgroup_scale(p);
-	used = charge(p, data, dsq == PRELOAD_DSQ_LOCAL ? cpu : scx_bpf_task_cpu(p), scale);
+	charge(p, data, dsq == PRELOAD_DSQ_LOCAL ? cpu : scx_bpf_task_cpu(p), scale);
 	stays = data->bound_to == cpu + 1;
 	if (is_cpu_dsq(dsq) || (stays && dsq == PRELOAD_DSQ_LOCAL))
 		bound = clock_of(cpu);
 	if (bound)
 		near = bounded_clock(bound, clock);
-	if (bound && stays) {
-		bound->behind = fade(bound->behind, used);
+	if (bound && stays)
 		data->vtime += bound->shift - data->shift;
-	}
 
 	slice = max(min(slice, PRELOAD_SLICE_MAX_NS), slice_ns);
 	cost = scaled(slice * PRELOAD_WEIGHT_ONE / task_weight(p), scale);
@@ -254,10 +270,8 @@ u64 update_vtime(struct task_struct *p __arg_trusted, s32 cpu, u64 slice, u64 en
 	}
 	late = min(late, PRELOAD_VTIME_WINDOW_NS);
 	if (vtime_before(data->vtime, earliest)) {
-		if (bound && stays && !(enq_flags & PRELOAD_ENQ_WAKEUP)) {
-			bound->shift += earliest - data->vtime;
-			bound->behind += earliest - data->vtime;
-		}
+		if (bound && stays && !(enq_flags & PRELOAD_ENQ_WAKEUP))
+			fall_behind(bound, earliest - data->vtime);
 		data->vtime = earliest;
 	} else if (vtime_before(near + late, data->vtime)) {
 		data->vtime = near + late;

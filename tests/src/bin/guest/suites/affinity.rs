@@ -158,8 +158,8 @@ fn weights_where_more_tasks_are_pinned() -> Result<()> {
     is_fine(&[])
 }
 
-/// Random masks, compared with the max-min fair shares. EEVDF gives 0.67 to 2.0 of them. Who gets
-/// most is not bounded: a task that finds a CPU for itself can keep twice its share.
+/// Random masks, compared with the max-min fair shares. EEVDF gives 0.67 to 2.0 of them. What one
+/// draw leaves behind on a CPU must not keep the tasks of the next one away from it.
 fn any_masks() -> Result<()> {
     load(&[])?;
     become_realtime()?;
@@ -174,7 +174,7 @@ fn any_masks() -> Result<()> {
             .collect();
         let (least, most, used) = measure(&groups, 8 * SECOND)?;
         ensure!(
-            least > 0.75 && used > 0.97,
+            least > 0.8 && most < 1.25 && used > 0.97,
             "{groups:?}: {least:.3} to {most:.3}, {used:.3} used"
         );
         is_fine(&[])?;
