@@ -104,8 +104,11 @@ __noinline void consider_elsewhere(s32 cpu, u32 turn, struct candidate *next __a
 
 	if (llc < 0)
 		return;
-	/* Without waiting tasks, an LLC's clock stands still: keep up with the other. */
-	if (!next->any)
+	/*
+	 * Nobody waits by the LLC's clock: keep up with the other. If all are bound to CPUs, the
+	 * clocks are compared when they are placed.
+	 */
+	if (!llc_has_waiting(cpu_llc_id(cpu)))
 		advance_clock(cpu_llc_id(cpu), preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].clock,
 			      PRELOAD_VTIME_WINDOW_NS);
 	behind.vtime -= slice_ns;
