@@ -19,6 +19,9 @@ char _license[] SEC("license") = "GPL";
 /* In slices, what CPUs' service has to differ by to outweigh the length of their DSQs. */
 #define CLEARLY_SLICES 20
 
+/* In slices, by how much more it has to differ for each task more that would wait there. */
+#define LONGER_SLICES 4
+
 /* Of other CPUs' DSQs, how many a newly idle CPU looks at. */
 #define NR_VICTIMS 8
 
@@ -34,9 +37,10 @@ static u32 nr_waiting(s32 cpu)
 
 /*
  * Should a task that waits for @from rather wait for @to? Yes if @to is ahead by @slices in
- * serving its tasks: that takes weights and whatever else runs there into account. In a
- * crowd, where a task gets a turn in a second, this shows too late: there the shorter DSQ is
- * better, unless service clearly says otherwise.
+ * serving its tasks: that takes weights and whatever else runs there into account. If more
+ * would then wait there than here, it has to be further ahead: where all are equal, chance
+ * would move tasks to and fro. In a crowd, where a task gets a turn in a second, this shows
+ * too late: there the shorter DSQ is better, unless service clearly says otherwise.
  */
 __noinline bool is_better(s32 from, s32 to, u32 slices)
 {
@@ -46,8 +50,15 @@ __noinline bool is_better(s32 from, s32 to, u32 slices)
 	/* Alone, the task there gets all of its CPU. */
 	if (is_endless(to))
 		return true;
-	if (!is_crowded(cpu_rq(from)))
+	if (!is_crowded(cpu_rq(from))) {
+		if (ahead <= (s64)(slices * slice_ns))
+			return false;
+		here = nr_waiting(from);
+		there = nr_waiting(to) + 1;
+		if (there > here)
+			slices += LONGER_SLICES * (there - here);
 		return ahead > (s64)(slices * slice_ns);
+	}
 	if (ahead > much || ahead < -much)
 		return ahead > 0;
 	here = nr_waiting(from);

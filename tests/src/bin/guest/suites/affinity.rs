@@ -64,7 +64,7 @@ fn one_beside_some_that_may_leave() -> Result<()> {
     load(&[])?;
     become_realtime()?;
     let (least, most, used) = measure(&ONE_BESIDE_SOME_THAT_MAY_LEAVE, 8 * SECOND)?;
-    ensure!(least > 0.8 && most < 1.25 && used > 0.97);
+    ensure!(least > 0.9 && most < 1.1 && used > 0.97);
     is_fine(&[])
 }
 
@@ -174,7 +174,7 @@ fn any_masks() -> Result<()> {
             .collect();
         let (least, most, used) = measure(&groups, 8 * SECOND)?;
         ensure!(
-            least > 0.8 && most < 1.25 && used > 0.97,
+            least > 0.9 && most < 1.1 && used > 0.97,
             "{groups:?}: {least:.3} to {most:.3}, {used:.3} used"
         );
         is_fine(&[])?;
