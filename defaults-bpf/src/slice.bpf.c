@@ -45,9 +45,8 @@ u64 task_slice(struct task_struct *p __arg_trusted, s32 cpu)
 bool dfl_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead)
 {
 	use_arg(p);
-	use_arg(cpu);
 	preload_count_dfl(HOOK_TASK_PREEMPT);
-	return ahead >= slice_ns / 2;
+	return ahead >= per_crowd(slice_ns, cpu_rq(cpu)) / 2;
 }
 
 bool __weak hook_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead)

@@ -239,7 +239,8 @@ u64 dfl_task_charge(struct task_struct *p __arg_trusted, s32 cpu, u64 used);
  * May call: no other kfuncs.
  * Returns: true to end the running task's slice and run @p next on @cpu; false to queue @p.
  * Default: dfl_task_preempt(): true if @ahead is half a slice or more. A task that sleeps
- * more than it runs gets that far ahead; two tasks that wake each other do not.
+ * more than it runs gets that far ahead; two tasks that wake each other do not. Where more than
+ * 16 tasks are runnable on @cpu, less in proportion: there, all get ahead slowly.
  * Kernel: wakeup_preempt_fair() in kernel/sched/fair.c.
  */
 bool __preload_hook hook_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead);

@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     idle_group,
     idle_policy,
     idle_policy_is_preempted,
+    a_new_sleeper,
     any_mix_of_weights,
 ];
 
@@ -130,6 +131,33 @@ fn idle_policy_is_preempted() -> Result<()> {
     let (slept, wait) = sleeper.wakeups(4 * SECOND)?;
     ensure!(slept > 500 && wait < SECOND / 2000, "{wait:.1?}");
     Hog::end_all(hogs);
+    is_fine(&[])
+}
+
+/// Who needs less than its share soon runs when it wakes up, beside few and many.
+fn a_new_sleeper() -> Result<()> {
+    load(&[])?;
+    become_realtime()?;
+    let on_cpu_0 = Kind {
+        cpus: &[0],
+        ..Kind::default()
+    };
+    let mut waits = Vec::new();
+    for count in [16, 300] {
+        let hogs = Hog::start_many(count, on_cpu_0)?;
+        sleep(SECOND);
+        let sleeper = Hog::start(Kind {
+            pattern: Some((SECOND / 100_000, SECOND / 25)),
+            ..on_cpu_0
+        })?;
+        // It has used more than its share to start.
+        sleep(SECOND);
+        let (slept, wait) = sleeper.wakeups(6 * SECOND)?;
+        ensure!(slept > 100, "{slept}");
+        waits.push(wait);
+        Hog::end_all(hogs);
+    }
+    ensure!(waits[1] < SECOND / 50_000, "{waits:.1?}");
     is_fine(&[])
 }
 
