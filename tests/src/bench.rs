@@ -23,6 +23,9 @@ pub mod words {
 /// No sched_ext scheduler: the baseline.
 pub const EEVDF: &str = "eevdf";
 
+/// The row and workload that need a machine with isolated CPUs.
+pub const ISOLATED: &str = "isolated";
+
 /// The defaults. `preload@FILE` loads another object, `preload:KEY=VALUE,…` sets variables;
 /// both can be combined.
 pub const PRELOAD: &str = "preload";
@@ -283,6 +286,21 @@ const SCHEDULER_ROWS: &[Row] = &[
             "min/max CPU time of those hogs",
         ),
     ),
+    cost(
+        "crowd",
+        "us",
+        Ratio(1.0),
+        "wakeup latency of a sleeper beside 300 hogs on its CPU, 99th percentile",
+    ),
+    with(
+        "crowd",
+        share(
+            "crowd_growth",
+            Less,
+            Value(2.0),
+            "the same beside 300 hogs / beside 16",
+        ),
+    ),
     share(
         "pinned_use",
         More,
@@ -312,6 +330,12 @@ const SCHEDULER_ROWS: &[Row] = &[
         More,
         Value(0.95),
         "least part of its max-min fair share that one of 17 hogs gets, each allowed on some of 4 CPUs",
+    ),
+    cost(
+        ISOLATED,
+        "interrupts",
+        Ratio(2.0),
+        "timer interrupts in 10 s of a nohz_full CPU that runs one hog",
     ),
     share(
         "odd_fair",

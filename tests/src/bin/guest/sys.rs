@@ -179,6 +179,18 @@ pub fn set_policy(policy: i32, sched_priority: i32) -> Result<()> {
     Ok(())
 }
 
+/// Timer interrupts of some CPUs so far.
+pub fn timer_interrupts(cpus: &[usize]) -> Result<u64> {
+    let interrupts = read("/proc/interrupts")?;
+    let mut lines = interrupts.lines().map(str::trim_start);
+    let line = lines.find_map(|line| line.strip_prefix("LOC:"));
+    let counts = line.context("no local timer interrupts")?;
+    let counts: Vec<_> = counts.split_whitespace().collect();
+    cpus.iter()
+        .map(|cpu| Ok(counts.get(*cpu).context("no such CPU")?.parse::<u64>()?))
+        .sum()
+}
+
 /// Idle time of each CPU since boot, in ticks of 10 ms.
 pub fn idle_ticks() -> Result<Vec<u64>> {
     let stat = read("/proc/stat")?;

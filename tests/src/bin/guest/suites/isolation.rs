@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::Test;
 use crate::hog::{Hog, Kind, shares};
 use crate::preload::{disabled_and_unpinned, is_fine, load, refused, status, unload_any};
-use crate::sys::{CGROUPS, SCX_PRELOAD, idle_ticks, read, run_ok, set_cgroup};
+use crate::sys::{CGROUPS, SCX_PRELOAD, idle_ticks, run_ok, set_cgroup, timer_interrupts};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -28,18 +28,6 @@ pub const ISOLCPUS: &[Test] = tests![load_says_what_to_do, boot_goes_on];
 const SECOND: Duration = Duration::from_secs(1);
 const WINDOW: Duration = Duration::from_secs(8);
 
-/// Timer interrupts of some CPUs so far.
-fn ticks(cpus: &[usize]) -> Result<u64> {
-    let interrupts = read("/proc/interrupts")?;
-    let mut lines = interrupts.lines().map(str::trim_start);
-    let line = lines.find_map(|line| line.strip_prefix("LOC:"));
-    let counts = line.context("no local timer interrupts")?;
-    let counts: Vec<_> = counts.split_whitespace().collect();
-    cpus.iter()
-        .map(|cpu| Ok(counts.get(*cpu).context("no such CPU")?.parse::<u64>()?))
-        .sum()
-}
-
 /// Timer interrupts within the window of some CPUs, on one of which a hog runs.
 fn ticks_beside(cpus: &'static [usize]) -> Result<u64> {
     let hog = Hog::start(Kind {
@@ -47,10 +35,10 @@ fn ticks_beside(cpus: &'static [usize]) -> Result<u64> {
         ..Kind::default()
     })?;
     sleep(SECOND);
-    let before = ticks(cpus)?;
+    let before = timer_interrupts(cpus)?;
     let hogs = [hog];
     let used = shares(&hogs, WINDOW)?;
-    let ticks = ticks(cpus)? - before;
+    let ticks = timer_interrupts(cpus)? - before;
     println!("CPUs {cpus:?}: {ticks} ticks, {used:.3?}");
     // Without a tick, the kernel's figure can be a second old.
     ensure!(used[0] > WINDOW - SECOND * 3 / 2, "{used:.2?}");

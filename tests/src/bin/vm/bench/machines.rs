@@ -2,6 +2,7 @@
 //! The machines of the benchmark.
 
 use clap::ValueEnum;
+use scx_preload_tests::bench::ISOLATED;
 
 use crate::qemu::Shape;
 use crate::suites::{Boot, Vm, Which, tiny};
@@ -17,6 +18,8 @@ pub enum Machine {
     Numa,
     /// 64 CPUs: 4 LLCs with 8 cores of 2 threads each
     Large,
+    /// like flat, with two CPUs of nohz_full=, for the row isolated alone
+    Isolated,
 }
 
 const NUMA: Shape = Shape {
@@ -48,16 +51,26 @@ const fn boot(name: &'static str, shape: Shape) -> Boot {
     }
 }
 
-static BOOTS: [Boot; 4] = [
+static BOOTS: [Boot; 5] = [
     boot("bench_smt", SMT),
     boot("bench_flat", FLAT),
     boot("bench_numa", NUMA),
     boot("bench_large", LARGE),
+    Boot {
+        cmdline: "nohz_full=6-7 rcu_nocbs=6-7",
+        ..boot("bench_isolated", FLAT)
+    },
 ];
 
 impl Machine {
     pub fn boot(self) -> &'static Boot {
         &BOOTS[self as usize]
+    }
+
+    /// Whether rows of this workload are measured on it. Where some CPUs are of nohz_full=, all
+    /// pay for it.
+    pub fn measures(self, workload: &str) -> bool {
+        (self == Machine::Isolated) == (workload == ISOLATED)
     }
 
     pub fn name(self) -> &'static str {

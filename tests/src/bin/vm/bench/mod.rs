@@ -61,7 +61,7 @@ pub struct Options {
     repetitions: u32,
 
     /// Machine to measure on, in a boot of its own; may be given several times.
-    #[arg(long, value_enum, default_value = "smt")]
+    #[arg(long, value_enum, default_values = ["smt", "isolated"])]
     machine: Vec<Machine>,
 
     /// Measure on all machines.
@@ -170,6 +170,7 @@ impl<'a> Plan<'a> {
         if options.all {
             plan.machines = Machine::value_variants().to_vec();
         }
+        plan.choose_machines()?;
         if plan.wants(Table::Bypass) {
             plan.modes = options.modes.iter().map(|mode| mode.name()).collect();
         }
@@ -187,6 +188,36 @@ impl<'a> Plan<'a> {
         names.is_empty() || rows.any(|row| row.table == table)
     }
 
+    /// Leaves out machines that measure none of the rows.
+    fn choose_machines(&mut self) -> Result<()> {
+        let names = &self.options.rows;
+        self.machines.retain(|machine| {
+            let mut rows = names.iter().filter_map(|name| row(name));
+            names.is_empty() || rows.any(|row| machine.measures(row.workload))
+        });
+        ensure!(
+            !self.machines.is_empty(),
+            "none of these machines measures {}; choose others with --machine, or --all",
+            names.join(", ")
+        );
+        Ok(())
+    }
+
+    /// The workloads for one machine.
+    fn workloads(&self, which: Machine) -> Vec<&'static str> {
+        let workloads = self.workloads.iter().copied();
+        workloads.filter(|name| which.measures(name)).collect()
+    }
+
+    fn modes(&self, workloads: &[&str]) -> &[String] {
+        let mut tables = workloads.iter().map(|name| bench::table(name));
+        if tables.any(|table| table == Some(Table::Bypass)) {
+            &self.modes
+        } else {
+            &[]
+        }
+    }
+
     fn ensure_some(&self) -> Result<()> {
         let any = !self.names.is_empty() || !self.modes.is_empty();
         ensure!(any, "no scheduler is left to measure");
@@ -194,7 +225,7 @@ impl<'a> Plan<'a> {
     }
 
     /// How often each workload is run.
-    fn due(&self) -> Vec<(&'static str, usize)> {
+    fn due(&self, workloads: &[&'static str]) -> Vec<(&'static str, usize)> {
         let columns = |workload: &str| match bench::table(workload) {
             Some(Table::Bypass) => self.modes.len(),
             _ => self.names.len(),
@@ -203,7 +234,7 @@ impl<'a> Plan<'a> {
             let repetitions = self.options.repetitions as usize;
             (*workload, columns(workload) * repetitions)
         };
-        self.workloads.iter().map(due).collect()
+        workloads.iter().map(due).collect()
     }
 
     /// The selected peers.
@@ -269,15 +300,17 @@ impl<'a> Plan<'a> {
 
     /// A kernel message on the serial port takes milliseconds of guest time, so only errors and
     /// warnings are printed.
-    fn cmdline(&self) -> String {
+    fn cmdline(&self, which: Machine) -> String {
+        let workloads = self.workloads(which);
         format!(
-            "quiet loglevel=5 {}={} {}={} {}={} {}={} {}={}",
+            "{} quiet loglevel=5 {}={} {}={} {}={} {}={} {}={}",
+            which.boot().cmdline,
             words::SCHEDULERS,
             self.names.join(","),
             words::MODES,
-            self.modes.join(","),
+            self.modes(&workloads).join(","),
             words::ROWS,
-            self.workloads.join(","),
+            workloads.join(","),
             words::REPETITIONS,
             self.options.repetitions,
             words::SCALE,
@@ -297,7 +330,7 @@ impl<'a> Plan<'a> {
             boot.shape.smp,
             console.display()
         );
-        let mut machine = lab.machine(which.boot(), &self.cmdline())?;
+        let mut machine = lab.machine(which.boot(), &self.cmdline(which))?;
         let add_objects = |archive: &mut Archive| {
             self.objects.iter().try_for_each(|(file, from)| {
                 archive.copy(&format!("{OBJECTS}/{file}"), 0o644, from)
@@ -320,7 +353,7 @@ impl<'a> Plan<'a> {
             cpus: machine.shape.smp.into(),
             ..results::Boot::default()
         };
-        let mut progress = Progress::new(self.due());
+        let mut progress = Progress::new(self.due(&self.workloads(which)));
         let ended = machine.boot(|report| match report {
             Report::Start { name } => progress.start(name),
             Report::Result { name, error, .. } => {
@@ -408,7 +441,7 @@ mod tests {
         assert_eq!(names[..3], ["eevdf", "preload", "simple"]);
         assert_eq!(names.len(), 2 + PEERS.len());
         assert_eq!(all, workloads());
-        assert_eq!(machines, 1);
+        assert_eq!(machines, 2);
     }
 
     #[test]
@@ -429,7 +462,10 @@ mod tests {
         let plan = Plan::new(&options).unwrap();
         assert_eq!(plan.modes, ["soft", "kernel_ours"]);
         assert!(plan.names.is_empty());
-        assert_eq!(plan.due(), [("bypass_20", 10), ("bypass_nice", 10)]);
+        assert_eq!(
+            plan.due(&plan.workloads),
+            [("bypass_20", 10), ("bypass_nice", 10)]
+        );
     }
 
     #[test]
@@ -438,7 +474,10 @@ mod tests {
         let options = Cli::try_parse_from(args).unwrap().options;
         let plan = Plan::new(&options).unwrap();
         assert!(plan.modes.is_empty());
-        assert_eq!(plan.due(), [("ping_pong", 5 * plan.names.len())]);
+        assert_eq!(
+            plan.due(&plan.workloads),
+            [("ping_pong", 5 * plan.names.len())]
+        );
     }
 
     #[test]

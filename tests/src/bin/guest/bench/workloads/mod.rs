@@ -5,6 +5,7 @@
 mod bpf_cost;
 mod fan_out;
 mod groups;
+mod isolated;
 mod messaging;
 mod nice;
 mod ping_pong;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::time::{ClockId, clock_gettime};
+use scx_preload_tests::bench::ISOLATED;
 
 use super::Values;
 
@@ -45,8 +47,10 @@ const ALL: &[(&str, Run)] = &[
     ("exec", spawn::exec),
     ("make_like", spawn::make_like),
     ("wakeup_p99", wakeup::run),
+    ("crowd", wakeup::crowd),
     ("pinned_use", shares::pinned),
     ("affinity", shares::affinity),
+    (ISOLATED, isolated::run),
     ("odd_fair", shares::odd),
     ("nice_error", nice::run),
     ("group_error", groups::run),
