@@ -28,13 +28,13 @@ char _license[] SEC("license") = "GPL";
 /*
  * Does its weight, or do the @nr tasks on its CPU, each of which runs for a tick, explain that
  * @p is overdue? Not for a kernel thread, as others wait for it: RCU, writeback, the watchdog
- * itself.
+ * itself. Nor for an RCU reader: preempted at once, it would not read on.
  */
 static bool is_due_later(const struct task_struct *p, u32 nr)
 {
 	u32 weight = min(task_weight(p), PRELOAD_WEIGHT_ONE);
 
-	if (p->flags & PF_KTHREAD)
+	if ((p->flags & PF_KTHREAD) || is_rcu_reader(p))
 		return false;
 	return nr * TICK_MAX_NS * PRELOAD_WEIGHT_ONE > overdue_ms * NSEC_PER_MSEC * weight;
 }

@@ -56,6 +56,18 @@ static __always_inline u64 per_crowd(u64 ns, const struct rq *rq)
 	return nr <= CROWD ? ns : ns * CROWD / nr;
 }
 
+/* Not in every configuration. */
+struct task_struct___rcu {
+	int rcu_read_lock_nesting;
+} __attribute__((preserve_access_index));
+
+/* Is @p within an RCU read-side critical section? Preempted there, it keeps others waiting. */
+static __always_inline bool is_rcu_reader(const struct task_struct *p)
+{
+	return bpf_core_field_exists(struct task_struct___rcu, rcu_read_lock_nesting) &&
+	       BPF_CORE_READ((const struct task_struct___rcu *)p, rcu_read_lock_nesting) > 0;
+}
+
 static __always_inline const struct task_struct *runnable_task(const struct list_head *node)
 {
 	return bpf_rdonly_cast((void *)node -

@@ -219,7 +219,7 @@ pub const BOOTS: &[Boot] = &[
         ..shaped("one_cpu", Shape::new("1"))
     },
     Boot {
-        suites: &["topology", "affinity"],
+        suites: &["topology", "affinity", "crowd_on_one_cpu"],
         ..shaped("one_llc", Shape::new("4,sockets=1,cores=4,threads=1"))
     },
     Boot {

@@ -5,12 +5,15 @@
 use std::fs;
 use std::io::{Read, Write, pipe};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+use nix::libc;
+use nix::unistd::Pid;
 
 use super::Test;
-use crate::hog::{Hog, Kind, hog, shares, sum};
+use crate::hog::{Hog, Kind, allow, hog, shares, sum};
 use crate::preload::{is_fine, load};
 use crate::sys::{CGROUPS, become_realtime, random, set_cgroup};
 use crate::tests;
@@ -24,6 +27,9 @@ pub const TESTS: &[Test] = tests![
     a_new_sleeper,
     any_mix_of_weights,
 ];
+
+/// The crowd is on one of several CPUs.
+pub const ON_ONE_CPU: &[Test] = tests![rcu_reader];
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -159,6 +165,48 @@ fn a_new_sleeper() -> Result<()> {
     }
     ensure!(waits[1] < SECOND / 50_000, "{waits:.1?}");
     is_fine(&[])
+}
+
+/// RCU waits for a reader that was preempted, and ends a scheduler after 21 s. A path is looked up
+/// under RCU.
+fn rcu_reader() -> Result<()> {
+    load(&[])?;
+    become_realtime()?;
+    let mut hogs = Hog::start_many(
+        1500,
+        Kind {
+            cpus: &[0],
+            ..Kind::default()
+        },
+    )?;
+    for _ in 0..20 {
+        hogs.push(Hog::run(|| {
+            allow(Pid::from_raw(0), [0])?;
+            loop {
+                let _ = fs::metadata("/sys/kernel/sched_ext/state");
+            }
+        })?);
+    }
+    sleep(12 * SECOND);
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        let start = Instant::now();
+        synchronize_rcu()?;
+        waits.push(start.elapsed());
+        sleep(SECOND);
+    }
+    Hog::end_all(hogs);
+    println!("{waits:.1?}");
+    ensure!(waits.iter().all(|wait| *wait < 2 * SECOND), "{waits:.1?}");
+    is_fine(&[])
+}
+
+/// Waits until all tasks that are RCU readers now have left their critical sections.
+fn synchronize_rcu() -> Result<()> {
+    // SAFETY: the system call takes numbers only.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    Errno::result(result).context("membarrier")?;
+    Ok(())
 }
 
 /// Random numbers of tasks at random nice levels. Those are measured that should get the CPU for

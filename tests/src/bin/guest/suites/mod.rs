@@ -67,6 +67,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("sched", sched::TESTS),
     ("cgroup", cgroup::TESTS),
     ("crowd", crowd::TESTS),
+    ("crowd_on_one_cpu", crowd::ON_ONE_CPU),
     ("hotplug", hotplug::TESTS),
     ("gallery_order", gallery_order::TESTS),
     ("gallery_queue", gallery_queue::TESTS),
