@@ -65,7 +65,7 @@ struct task_struct___rcu {
 static __always_inline bool is_rcu_reader(const struct task_struct *p)
 {
 	return bpf_core_field_exists(struct task_struct___rcu, rcu_read_lock_nesting) &&
-	       BPF_CORE_READ((const struct task_struct___rcu *)p, rcu_read_lock_nesting) > 0;
+	       ((const struct task_struct___rcu *)p)->rcu_read_lock_nesting > 0;
 }
 
 static __always_inline const struct task_struct *runnable_task(const struct list_head *node)

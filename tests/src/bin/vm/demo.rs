@@ -53,7 +53,7 @@ pub fn run(refresh: bool, object: Option<&Path>) -> Result<()> {
         step::named(
             &format!("boot with {what} (console: {})", log.display()),
             || {
-                let mut machine = lab.machine(boot, boot.cmdline)?;
+                let mut machine = lab.machine(boot, "")?;
                 if let Some(object) = object {
                     let more = log.with_extension("initrd");
                     lab::add(&machine.initrd, |to| drills::object(to, object), &more)?;

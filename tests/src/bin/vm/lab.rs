@@ -162,8 +162,9 @@ impl Lab {
         Ok(text.lines().next().unwrap_or_default().into())
     }
 
-    /// The machine of one boot.
-    pub fn machine(&self, boot: &Boot, cmdline: &str) -> Result<Machine> {
+    /// The machine of one boot, with `words` before those of the boot on its command line.
+    pub fn machine(&self, boot: &Boot, words: &str) -> Result<Machine> {
+        let cmdline = format!("{words} {}", boot.cmdline);
         let kernel = self.kernel(boot.kernel)?;
         let emulator = self.emulator.as_ref().context("QEMU was not prepared")?;
         let console = step::boot_log(boot.name)?;
@@ -183,7 +184,7 @@ impl Lab {
                 shape: boot.shape,
                 clock: boot.clock,
                 seed: self.seed,
-                cmdline: cmdline.into(),
+                cmdline,
                 console,
             });
         }

@@ -540,10 +540,9 @@ fn run_boot(lab: &Lab, planned: &Planned, filter: &str) -> Result<Tally> {
     let mut tally = Tally::default();
     let boot = planned.boot;
     let cmdline = format!(
-        "scx_test.boot={} scx_test.suite={} scx_test.filter={filter} {}",
+        "scx_test.boot={} scx_test.suite={} scx_test.filter={filter}",
         boot.name,
-        boot.suites.join(","),
-        boot.cmdline
+        boot.suites.join(",")
     );
     let log = step::boot_log(boot.name)?;
     println!(

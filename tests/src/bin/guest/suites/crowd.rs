@@ -163,7 +163,10 @@ fn a_new_sleeper() -> Result<()> {
         waits.push(wait);
         Hog::end_all(hogs);
     }
-    ensure!(waits[1] < SECOND / 50_000, "{waits:.1?}");
+    ensure!(
+        waits.iter().all(|wait| *wait < SECOND / 50_000),
+        "{waits:.1?}"
+    );
     is_fine(&[])
 }
 

@@ -300,15 +300,13 @@ impl<'a> Plan<'a> {
 
     /// A kernel message on the serial port takes milliseconds of guest time, so only errors and
     /// warnings are printed.
-    fn cmdline(&self, which: Machine) -> String {
-        let workloads = self.workloads(which);
+    fn cmdline(&self, workloads: &[&str]) -> String {
         format!(
-            "{} quiet loglevel=5 {}={} {}={} {}={} {}={} {}={}",
-            which.boot().cmdline,
+            "quiet loglevel=5 {}={} {}={} {}={} {}={} {}={}",
             words::SCHEDULERS,
             self.names.join(","),
             words::MODES,
-            self.modes(&workloads).join(","),
+            self.modes(workloads).join(","),
             words::ROWS,
             workloads.join(","),
             words::REPETITIONS,
@@ -330,7 +328,8 @@ impl<'a> Plan<'a> {
             boot.shape.smp,
             console.display()
         );
-        let mut machine = lab.machine(which.boot(), &self.cmdline(which))?;
+        let workloads = self.workloads(which);
+        let mut machine = lab.machine(boot, &self.cmdline(&workloads))?;
         let add_objects = |archive: &mut Archive| {
             self.objects.iter().try_for_each(|(file, from)| {
                 archive.copy(&format!("{OBJECTS}/{file}"), 0o644, from)
@@ -343,17 +342,22 @@ impl<'a> Plan<'a> {
             Mode::Icount => Clock::Icount { shift: 0 },
             Mode::Multi => Clock::Host,
         };
-        Ok(self.follow(machine, which, &console))
+        Ok(Self::follow(machine, which, self.due(&workloads), &console))
     }
 
-    fn follow(&self, mut machine: qemu::Machine, which: Machine, console: &Path) -> results::Boot {
+    fn follow(
+        mut machine: qemu::Machine,
+        which: Machine,
+        due: Vec<(&'static str, usize)>,
+        console: &Path,
+    ) -> results::Boot {
         let start = Instant::now();
         let mut boot = results::Boot {
             machine: which.name().into(),
             cpus: machine.shape.smp.into(),
             ..results::Boot::default()
         };
-        let mut progress = Progress::new(self.due(&self.workloads(which)));
+        let mut progress = Progress::new(due);
         let ended = machine.boot(|report| match report {
             Report::Start { name } => progress.start(name),
             Report::Result { name, error, .. } => {
