@@ -21,9 +21,14 @@ s32 pick_idle_cpu_late(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_fla
 /* Insert @p into a DSQ near @cpu, or let it preempt the running task of its CPU. */
 void enqueue_near(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 {
-	u64 slice = task_slice(p, cpu), dsq = task_dsq(p, cpu);
-	u64 vtime = update_vtime(p, cpu, slice, enq_flags, dsq);
+	u64 slice = task_slice(p, cpu), dsq, vtime;
 
+	if (!has_dsqs(cpu)) {
+		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL_ON | cpu, slice, enq_flags);
+		return;
+	}
+	dsq = task_dsq(p, cpu);
+	vtime = update_vtime(p, cpu, slice, enq_flags, dsq);
 	if ((enq_flags & PRELOAD_ENQ_WAKEUP) && cpu == scx_bpf_task_cpu(p) &&
 	    preempts(p, cpu, vtime)) {
 		preload_count_rare(wakeup_preempt);
