@@ -11,6 +11,7 @@
 #include "vmlinux.h"
 
 #include "active_balance.bpf.h"
+#include "idle.bpf.h"
 #include "rq.bpf.h"
 #include "settings.bpf.h"
 #include "topology.bpf.h"
@@ -61,7 +62,7 @@ __noinline bool start_leaving(struct task_struct *p __arg_trusted, s32 cpu)
 	if (p->nr_cpus_allowed == 1)
 		return false;
 	if (shares_core(cpu))
-		better = p->cpus_ptr;
+		better = searched_cpus(p);
 	else if (!c->fast)
 		better = fast_cpumask();
 	if (!better)

@@ -76,7 +76,7 @@ s32 pick_affine_cpu(struct task_struct *p __arg_trusted, s32 cpu)
 
 	if (other == cpu)
 		other = bpf_cpumask_any_distribute(p->cpus_ptr);
-	if (other == cpu || !preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].online)
+	if (other == cpu || preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].online != 1)
 		return cpu;
 	return is_better(cpu, other, 1) ? other : cpu;
 }

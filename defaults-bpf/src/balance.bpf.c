@@ -204,7 +204,7 @@ s32 balance_llc(s32 cpu, u32 turn)
 {
 	s32 llc;
 
-	if (nr_llcs() < 2)
+	if (nr_llcs() < 2 || is_isolated(cpu))
 		return -1;
 	preload_count_rare(hooks[HOOK_BALANCE_LLC].calls);
 	llc = ask_hook(HOOK_BALANCE_LLC, hook_balance_llc(cpu, turn), dfl_balance_llc(cpu, turn));

@@ -173,6 +173,8 @@ __noinline void newidle_balance(s32 cpu)
 	s32 llc;
 	u32 nth;
 
+	if (is_isolated(cpu))
+		return;
 	if (preload_affine_used && steal_affine(cpu)) {
 		preload_count_rare(newidle_steal);
 		return;
@@ -219,7 +221,7 @@ static __always_inline void dispatch_with(s32 cpu, struct task_struct *prev, u64
 	if (turn) {
 		if (dispatch_overdue(cpu, turn))
 			return;
-		if (preload_affine_used && pull_affine(cpu, turn))
+		if (preload_affine_used && !is_isolated(cpu) && pull_affine(cpu, turn))
 			return;
 		consider_elsewhere(cpu, turn, &next);
 	}

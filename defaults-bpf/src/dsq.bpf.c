@@ -29,34 +29,35 @@ static u64 *affine_word(u32 cpu)
 }
 
 /* Parts of create_dsqs() and task_dsq(): global functions, which the verifier checks once each. */
-s32 create_cpu_dsqs(s32 cpu);
+s32 create_cpu_dsqs(s32 cpu, u32 nth);
 s64 hooked_dsq(struct task_struct *p __arg_trusted, s32 cpu);
 
-/* Create the DSQs of @cpu and its LLC unless they exist. */
-__noinline s32 create_cpu_dsqs(s32 cpu)
+/* Create the DSQs of @cpu, and the @nth of the LLCs', unless they exist. */
+__noinline s32 create_cpu_dsqs(s32 cpu, u32 nth)
 {
 	s32 node = scx_bpf_cpu_node(cpu), err = scx_bpf_create_dsq(PRELOAD_DSQ_CPU(cpu), node);
 
 	if (!err || err == -EEXIST)
 		err = scx_bpf_create_dsq(PRELOAD_DSQ_AFFINE(cpu), node);
-	if (!err || err == -EEXIST)
-		err = scx_bpf_create_dsq(PRELOAD_DSQ_LLC(llc_index(cpu)), node);
+	if ((!err || err == -EEXIST) && nth < PRELOAD_MAX_LLCS)
+		err = scx_bpf_create_dsq(PRELOAD_DSQ_LLC(nth), node);
 	return err == -EEXIST ? 0 : err;
 }
 
 /*
- * Create the DSQs of all online CPUs and of their LLCs: before a refresh of the topology
- * publishes an LLC, as tasks are queued there at once. Returns 0 or a negative errno.
+ * Create the DSQs of all online CPUs and of as many LLCs as there can be of them: each CPU may
+ * become one by itself when there is no time to create a DSQ. Returns 0 or a negative errno.
  */
 s32 create_dsqs(void)
 {
 	const struct cpumask *online = scx_bpf_get_online_cpumask();
 	s32 cpu, err = 0;
+	u32 nth = 0;
 
 	bpf_for(cpu, 0, scx_bpf_nr_cpu_ids()) {
 		if (!bpf_cpumask_test_cpu(cpu, online))
 			continue;
-		err = create_cpu_dsqs(cpu);
+		err = create_cpu_dsqs(cpu, nth++);
 		if (err)
 			break;
 	}

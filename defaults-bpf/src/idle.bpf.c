@@ -174,7 +174,7 @@ __noinline s32 pick_near(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 
 	if (cpu < 0 && preload_topology.nr_nodes > 2)
 		cpu = pick_far(prev_cpu);
 anywhere:
-	return cpu >= 0 ? cpu : preload_select_cpu_and(p, prev_cpu, 0, p->cpus_ptr, core);
+	return cpu >= 0 ? cpu : preload_select_cpu_and(p, prev_cpu, 0, searched_cpus(p), core);
 }
 
 /*
@@ -187,7 +187,10 @@ __noinline s32 pick_far(s32 prev_cpu)
 	s32 cpu = -1;
 
 	bpf_for(nth, 0, min(nr, NR_FAR_LLCS)) {
-		cpu = pick_in_llc(llc_near(own, nth));
+		u32 llc = llc_near(own, nth);
+
+		if (!is_isolated(preload_llcs[llc].cpu))
+			cpu = pick_in_llc(llc);
 		if (cpu >= 0)
 			break;
 	}
@@ -294,9 +297,12 @@ s32 __weak hook_pick_idle_cpu(struct task_struct *p __arg_trusted, s32 prev_cpu,
 /* An idle CPU for @p, near @cpu if possible, for callbacks without select_cpu_and(). */
 s32 pick_idle_cpu_near(struct task_struct *p __arg_trusted, s32 cpu)
 {
-	s32 idle = runs_anywhere(p) ? pick_in_llc(cpu_llc_id(cpu)) : -1;
+	bool anywhere = runs_anywhere(p);
+	s32 idle = anywhere ? pick_in_llc(cpu_llc_id(cpu)) : -1;
 
-	return idle >= 0 ? idle : scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+	if (idle >= 0)
+		return idle;
+	return scx_bpf_pick_idle_cpu(anywhere ? searched_cpus(p) : p->cpus_ptr, 0);
 }
 
 /*

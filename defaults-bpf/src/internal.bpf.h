@@ -16,7 +16,7 @@
  *	bypass				from overrides to the defaults and back
  *	ops				the table and its callbacks
  *
- * power, lifecycle and handover stand beside.
+ * power, lifecycle, handover and refresh stand beside.
  */
 #ifndef SCX_PRELOAD_INTERNAL_BPF_H
 #define SCX_PRELOAD_INTERNAL_BPF_H

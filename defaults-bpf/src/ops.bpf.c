@@ -13,6 +13,7 @@
 #include "lifecycle.bpf.h"
 #include "nohz.bpf.h"
 #include "power.bpf.h"
+#include "refresh.bpf.h"
 #include "slice.bpf.h"
 #include "ticks.bpf.h"
 #include "topology.bpf.h"
@@ -86,7 +87,8 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init_task, struct task_struct *p,
 void BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_online, s32 cpu)
 {
 	create_dsqs();
-	topology_refresh();
+	topology_cpu_online(cpu);
+	ask_refresh();
 	preload_count_rare(hooks[HOOK_CPU_ONLINE].calls);
 	hook_cpu_online(cpu);
 }
@@ -94,6 +96,7 @@ void BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_online, s32 cpu)
 void BPF_STRUCT_OPS_SLEEPABLE(preload_cpu_offline, s32 cpu)
 {
 	topology_cpu_offline(cpu);
+	ask_refresh();
 	preload_count_rare(hooks[HOOK_CPU_OFFLINE].calls);
 	hook_cpu_offline(cpu);
 }
@@ -115,7 +118,8 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init)
 	err = create_dsqs() ?: create_own_dsqs();
 	if (err)
 		return err;
-	topology_refresh();
+	refresh_init();
+	topology_init();
 	preload_count_rare(hooks[HOOK_INIT].calls);
 	err = hook_init();
 	if (!err && is_watched())

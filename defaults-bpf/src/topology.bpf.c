@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fill the tables of include/scx_preload/topology.bpf.h from the kernel's per-CPU data:
- * sd_llc_id, the domains from rq->sd up, the CPU's node, capacity and priority.
+ * sd_llc, the domains from rq->sd up, the CPU's node, capacity and priority.
  */
 #include "vmlinux.h"
 
@@ -16,12 +16,27 @@ u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 struct preload_llc_masks preload_llc_masks SEC(".maps");
 
 /*
- * Dense index + 1 of each LLC id that the kernel has used. Linux 7.x has dense ids itself;
- * older kernels number an LLC after its first CPU.
+ * CPUs between ops.cpu_online() and ops.cpu_offline(), which have DSQs. While the kernel plugs
+ * a CPU, its masks say something else, and it builds domains.
  */
-static u16 llc_of_kernel_id[PRELOAD_MAX_CPUS];
+static u64 plugged[PRELOAD_MAX_CPUS / 64];
 
-extern const int sd_llc_id __ksym __weak;
+/* A refresh that does not end before this number of others asked for it leaves it to the last. */
+#define REFRESHES_MAX 16
+
+/* How many refreshes have been asked for, and whether one is at work. */
+static u32 nr_asked;
+static u32 at_work;
+
+bool preload_llcs_changed;
+
+/* The scheduler starts: the DSQs of an earlier start are gone. */
+static bool starting;
+
+/* Has any CPU a scheduling domain? On a uniprocessor none has. */
+static bool has_domains;
+
+extern struct sched_domain *sd_llc __ksym __weak;
 extern const int sched_core_priority __ksym __weak;
 extern const struct context_tracking context_tracking __ksym __weak;
 
@@ -36,14 +51,18 @@ extern const struct rq *cpu_rq(s32 cpu);
 /* Parts of a refresh: global functions, which the verifier checks once each. */
 u16 bounded_capacity(s32 cpu);
 u16 bounded_priority(s32 cpu);
+s32 first_before(const struct sched_domain *sd __arg_untrusted, s32 cpu);
 s32 core_of(s32 cpu);
+u32 llc_of(s32 cpu);
 void llc_mask_set(u32 llc, s32 cpu, bool set);
-void llc_remove_cpu(s32 cpu);
+void topology_remove_cpu(s32 cpu);
 void topology_reset_cpu(s32 cpu);
 void topology_add_cpu(s32 cpu);
+void topology_join_llc(s32 cpu);
 void topology_add_near(u32 llc, u32 other, u32 level);
 void topology_sort_near(s32 cpu);
 void topology_finish_cpu(s32 cpu);
+void read_all(void);
 
 u64 dfl_cpu_capacity(s32 cpu)
 {
@@ -95,35 +114,6 @@ __noinline u16 bounded_priority(s32 cpu)
 	return 0;
 }
 
-/*
- * The index of @cpu's LLC, a new one if it has none. A kernel without scheduling domains
- * (one CPU, or very early) has one LLC.
- */
-u32 llc_index(s32 cpu)
-{
-	const int *id_ptr = NULL;
-	u32 id, index;
-
-	if (bpf_ksym_exists(&sd_llc_id))
-		id_ptr = bpf_per_cpu_ptr(&sd_llc_id, cpu);
-	if (!id_ptr || *id_ptr < 0)
-		return 0;
-	id = *id_ptr & (PRELOAD_MAX_CPUS - 1);
-
-	index = llc_of_kernel_id[id];
-	if (index)
-		return index - 1;
-
-	/* LLCs beyond the tables' size share the last index and its DSQ. */
-	index = preload_topology.nr_llcs;
-	if (index >= PRELOAD_MAX_LLCS)
-		index = PRELOAD_MAX_LLCS - 1;
-	else
-		preload_topology.nr_llcs = index + 1;
-	llc_of_kernel_id[id] = index + 1;
-	return index;
-}
-
 /* Is @cpu one of nohz_full=? There, and only there, the kernel tracks user space. */
 static bool is_nohz_full(s32 cpu)
 {
@@ -140,28 +130,92 @@ static s32 llc_cpu(u32 llc)
 	return preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].cpu;
 }
 
+static u64 *plugged_word(u32 cpu)
+{
+	return &plugged[cpu / 64 & (PRELOAD_MAX_CPUS / 64 - 1)];
+}
+
+static void set_plugged(u32 cpu, bool there)
+{
+	u64 bit = 1ULL << (cpu & 63);
+
+	if (there)
+		*plugged_word(cpu) |= bit;
+	else
+		*plugged_word(cpu) &= ~bit;
+}
+
+static bool is_plugged(u32 cpu)
+{
+	return *plugged_word(cpu) & (1ULL << (cpu & 63));
+}
+
+/* The first CPU of the domain @sd before @cpu that this refresh has added; or @cpu. */
+__noinline s32 first_before(const struct sched_domain *sd __arg_untrusted, s32 cpu)
+{
+	s32 other, first = cpu, found = cpu;
+	u32 word;
+
+	bpf_for(word, 0, (preload_topology.nr_cpu_ids + 63) / 64) {
+		u64 bits = domain_span(sd, word);
+
+		if (bits) {
+			first = word * 64 + __builtin_ctzll(bits);
+			break;
+		}
+	}
+	bpf_for(other, first, cpu) {
+		if (preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].online &&
+		    domain_has_cpu(sd, other)) {
+			found = other;
+			break;
+		}
+	}
+	return found;
+}
+
 /*
  * First CPU of the SMT core, from the span of the lowest scheduling domain. The domain
  * is identified by name: the SD_* flags are not in BTF, and their values differ between
  * versions.
  */
-s32 core_of(s32 cpu)
+__noinline s32 core_of(s32 cpu)
 {
 	const struct sched_domain *sd = cpu_domain(cpu);
 	char name[4] = {};
-	u32 word;
 
 	if (!sd || bpf_probe_read_kernel(name, sizeof(name), sd->name) ||
 	    __builtin_memcmp(name, "SMT", sizeof(name)))
 		return cpu;
+	return first_before(sd, cpu);
+}
 
-	bpf_for(word, 0, (preload_topology.nr_cpu_ids + 63) / 64) {
-		u64 bits = domain_span(sd, word);
+/*
+ * The index of @cpu's LLC: that of the CPUs added before it in the highest domain that shares
+ * the LLC. Partitions divide an LLC, and a CPU without a domain is one by itself. So indices
+ * are dense, and an LLC keeps its own as long as one of its CPUs stays.
+ */
+__noinline u32 llc_of(s32 cpu)
+{
+	struct sched_domain **slot = NULL;
+	u32 llc, own = cpu_llc_id(cpu);
+	s32 first = cpu;
 
-		if (bits)
-			return word * 64 + __builtin_ctzll(bits);
+	if (bpf_ksym_exists(&sd_llc))
+		slot = bpf_per_cpu_ptr(&sd_llc, cpu);
+	if (slot && *slot)
+		first = first_before(bpf_core_cast(*slot, struct sched_domain), cpu);
+	if (first != cpu)
+		return cpu_llc_id(first);
+	if (!preload_llcs[own].nr_cpus)
+		return own;
+
+	/* LLCs beyond the tables' size share the last index and its DSQ. */
+	bpf_for(llc, 0, PRELOAD_MAX_LLCS - 1) {
+		if (!preload_llcs[llc].nr_cpus)
+			break;
 	}
-	return cpu;
+	return llc;
 }
 
 /* Set or clear @cpu in the mask of @llc. */
@@ -191,43 +245,15 @@ void llc_mask_set(u32 llc, s32 cpu, bool set)
 	bpf_rcu_read_unlock();
 }
 
-/* Remove @cpu, which goes offline, from its LLC; the mask is valid at any time. */
-__noinline void llc_remove_cpu(s32 cpu)
+/* Remove @cpu from the masks. */
+__noinline void topology_remove_cpu(s32 cpu)
 {
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 
-	if (!c->online)
-		return;
-	c->online = 0;
-	preload_topology.nr_online--;
-	preload_llcs[cpu_llc_id(cpu)].nr_cpus--;
 	llc_mask_set(cpu_llc_id(cpu), cpu, false);
-	if (c->fast)
-		llc_mask_set(PRELOAD_MAX_LLCS, cpu, false);
-	c->fast = 0;
-}
-
-/*
- * Drop @cpu, which goes offline: close the ring of its core and name the core after
- * another of its CPUs.
- */
-void topology_cpu_offline(s32 cpu)
-{
-	u32 i, next = cpu_smt_next(cpu), other = cpu;
-
-	llc_remove_cpu(cpu);
-	if (next == cpu)
-		preload_topology.nr_cores--;
-	bpf_for(i, 0, SMT_MAX) {
-		other = cpu_smt_next(other);
-		if (cpu_core_id(cpu) == cpu)
-			preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].core = next;
-		if (cpu_smt_next(other) == cpu)
-			break;
-	}
-	preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].smt_next = next;
-	preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].smt_next = cpu;
-	preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].core = cpu;
+	llc_mask_set(MASK_FAST, cpu, false);
+	llc_mask_set(MASK_BALANCED, cpu, false);
+	c->online = c->fast = 0;
 }
 
 /* Reset the entry of @cpu before the tables are filled again. */
@@ -236,20 +262,48 @@ __noinline void topology_reset_cpu(s32 cpu)
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 	s32 node = scx_bpf_cpu_node(cpu);
 
-	llc_remove_cpu(cpu);
+	topology_remove_cpu(cpu);
+	preload_llcs[cpu_llc_id(cpu)].nr_cpus = 0;
+	if (starting) {
+		/* There are no more LLCs than CPUs. */
+		preload_llcs[cpu & (PRELOAD_MAX_LLCS - 1)].queue = 0;
+		c->llc = 0;
+	}
 	c->core = c->smt_next = cpu;
 	c->capacity = c->capacity ?: 1024;
 	c->node = node < 0 ? 0 : node;
+	if (cpu_domain(cpu))
+		has_domains = true;
 }
 
-/* Read the kernel's data of @cpu, which is online. */
+/* Make @cpu one of its LLC, which keeps up with the clock that its tasks went by. */
+__noinline void topology_join_llc(s32 cpu)
+{
+	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
+	u64 clock = preload_llcs[cpu_llc_id(cpu)].clock;
+	u32 llc = llc_of(cpu);
+	struct preload_llc *l;
+
+	if (c->llc != llc)
+		preload_llcs_changed = true;
+	c->llc = llc;
+	l = &preload_llcs[cpu_llc_id(cpu)];
+	if ((s64)(clock - l->clock) > 0)
+		l->clock = clock;
+	l->nr_cpus++;
+	l->node = c->node;
+	l->cpu = cpu;
+	llc_mask_set(cpu_llc_id(cpu), cpu, true);
+	preload_topology.nr_llcs = max(preload_topology.nr_llcs, cpu_llc_id(cpu) + 1);
+}
+
+/* Read the kernel's data of @cpu, which is plugged. */
 __noinline void topology_add_cpu(s32 cpu)
 {
 	struct preload_topology *t = &preload_topology;
 	struct preload_cpu *first, *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
-	struct preload_llc *l;
 
-	c->llc = llc_index(cpu);
+	topology_join_llc(cpu);
 	c->capacity = bounded_capacity(cpu);
 	c->priority = bounded_priority(cpu);
 	c->nohz = is_nohz_full(cpu);
@@ -266,14 +320,14 @@ __noinline void topology_add_cpu(s32 cpu)
 	t->capacity_max = max(t->capacity_max, c->capacity);
 	t->priority_max = max(t->priority_max, c->priority);
 	t->priority_min = min(t->priority_min, c->priority);
-	l = &preload_llcs[cpu_llc_id(cpu)];
-	l->nr_cpus++;
-	l->node = c->node;
-	l->cpu = cpu;
-	l->queue = 0;
-	llc_mask_set(cpu_llc_id(cpu), cpu, true);
-	c->online = 1;
 	t->nr_online++;
+	if (has_domains && !cpu_domain(cpu)) {
+		c->online = PRELOAD_ISOLATED;
+		t->nr_isolated++;
+	} else {
+		c->online = 1;
+		llc_mask_set(MASK_BALANCED, cpu, true);
+	}
 }
 
 __noinline u32 cpu_distance(s32 cpu, u32 other)
@@ -324,9 +378,9 @@ __noinline void topology_finish_cpu(s32 cpu)
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 	u32 spread = t->priority_max - t->priority_min;
 
-	c->fast = c->capacity >= t->capacity_max - t->capacity_max / 8 &&
+	c->fast = c->online == 1 && c->capacity >= t->capacity_max - t->capacity_max / 8 &&
 		  c->priority >= t->priority_max - spread / 4;
-	llc_mask_set(PRELOAD_MAX_LLCS, cpu, c->fast);
+	llc_mask_set(MASK_FAST, cpu, c->fast);
 	t->nr_fast += c->fast;
 	if (llc_cpu(cpu_llc_id(cpu)) == cpu)
 		topology_sort_near(cpu);
@@ -335,6 +389,7 @@ __noinline void topology_finish_cpu(s32 cpu)
 enum step {
 	STEP_RESET,
 	STEP_ADD,
+	STEP_ADD_ISOLATED, /* last, so that they do not keep the index of the others' LLC */
 	STEP_FINISH,
 };
 
@@ -343,27 +398,25 @@ void topology_each(enum step step);
 /* Perform one step of a refresh on each CPU. */
 __noinline void topology_each(enum step step)
 {
-	const struct cpumask *online = scx_bpf_get_online_cpumask();
 	s32 cpu;
 
 	bpf_for(cpu, 0, nr_cpu_ids()) {
 		if (step == STEP_RESET)
 			topology_reset_cpu(cpu);
-		else if (!bpf_cpumask_test_cpu(cpu, online))
+		else if (!is_plugged(cpu))
 			continue;
-		else if (step == STEP_ADD)
-			topology_add_cpu(cpu);
-		else
+		else if (step == STEP_FINISH)
 			topology_finish_cpu(cpu);
+		else if (!cpu_domain(cpu) == (step == STEP_ADD_ISOLATED))
+			topology_add_cpu(cpu);
 	}
-	scx_bpf_put_cpumask(online);
 }
 
 /*
- * Read everything again. Hotplug renumbers LLCs on older kernels and gives a freed number to
- * another LLC on newer ones, so that a change of one CPU can change the entries of others.
+ * Read everything again. A change of one CPU can change the entries of others, as it can be
+ * what names a core or holds an LLC together.
  */
-void topology_refresh(void)
+__noinline void read_all(void)
 {
 	const struct cpumask *possible = scx_bpf_get_possible_cpumask();
 	struct preload_topology *t = &preload_topology;
@@ -374,14 +427,66 @@ void topology_refresh(void)
 	t->nr_possible = bpf_cpumask_weight(possible);
 	scx_bpf_put_cpumask(possible);
 
+	has_domains = false;
 	topology_each(STEP_RESET);
-	t->nr_cores = t->nr_fast = t->nr_nohz = 0;
+	if (starting)
+		t->nr_llcs = 0;
+	starting = false;
+	t->nr_online = t->nr_isolated = t->nr_cores = t->nr_fast = t->nr_nohz = 0;
 	t->capacity_max = t->priority_max = 0;
 	t->priority_min = ~0U;
 	topology_each(STEP_ADD);
-	if (!t->nr_llcs)
-		t->nr_llcs = 1;
+	topology_each(STEP_ADD_ISOLATED);
 	topology_each(STEP_FINISH);
-	if (t->nr_fast == t->nr_online)
+	if (t->nr_fast == t->nr_online - t->nr_isolated)
 		t->nr_fast = 0;
+}
+
+/*
+ * Hotplug, the start and changes of the domains can ask at once: whoever is at work reads again
+ * for those that ask meanwhile.
+ */
+void topology_refresh(void)
+{
+	u32 asked;
+
+	__sync_fetch_and_add(&nr_asked, 1);
+	bpf_repeat(REFRESHES_MAX) {
+		asked = nr_asked;
+		if (__sync_lock_test_and_set(&at_work, 1))
+			break;
+		read_all();
+		__sync_lock_test_and_set(&at_work, 0);
+		if (asked == nr_asked)
+			break;
+	}
+}
+
+/* Start with the CPUs that are online. */
+void topology_init(void)
+{
+	const struct cpumask *online = scx_bpf_get_online_cpumask();
+	s32 cpu;
+
+	bpf_for(cpu, 0, scx_bpf_nr_cpu_ids()) {
+		set_plugged(cpu, bpf_cpumask_test_cpu(cpu, online));
+	}
+	scx_bpf_put_cpumask(online);
+	starting = true;
+	topology_refresh();
+	preload_llcs_changed = false;
+}
+
+/* @cpu is there, and has DSQs. A refresh has to follow, as other entries can change, too. */
+void topology_cpu_online(s32 cpu)
+{
+	set_plugged(cpu, true);
+	topology_add_cpu(cpu);
+}
+
+/* @cpu goes offline: it leaves the masks. A refresh has to follow. */
+void topology_cpu_offline(s32 cpu)
+{
+	set_plugged(cpu, false);
+	topology_remove_cpu(cpu);
 }

@@ -8,8 +8,12 @@
 /* The most CPUs in an SMT core: POWER's. */
 #define SMT_MAX 8
 
-u32 llc_index(s32 cpu);
-void topology_refresh(void);
+/* Has a CPU got another LLC? Tasks may wait for it on the DSQ of the former one. */
+extern bool preload_llcs_changed;
+
+void topology_init(void);
+void topology_cpu_online(s32 cpu);
 void topology_cpu_offline(s32 cpu);
+void topology_refresh(void);
 
 #endif

@@ -50,9 +50,14 @@ pub(crate) const MAP_PREFIX: &str = "preload";
 /// The struct_ops map. The BPF side does not give way to this name.
 pub(crate) const OPS_MAP: &str = "preload_ops";
 
-/// The map with the timer that watches overrides. The timer stops when user space holds
-/// no reference to the map.
-pub(crate) const WATCH_MAP: &str = "preload_watch";
+/// Maps with timers and work, and the names of their pins. When user space holds no reference
+/// to such a map, the kernel cancels them.
+pub(crate) const PINNED_MAPS: [(&str, &str); 2] = [
+    // Watches overrides.
+    ("preload_watch", "watch"),
+    // Reads the topology again.
+    ("preload_refresh", "refresh"),
+];
 
 /// The map that takes the user's requests for soft bypass.
 pub(crate) const WISHES_MAP: &str = "preload_wishes";
@@ -69,12 +74,13 @@ pub(crate) const OWN_QUEUES: &str = "own_queues";
 /// The rodata variable with the version of the hook contract.
 pub(crate) const CONTRACT_VERSION_VARIABLE: &str = "contract_version";
 
-/// A program beside the scheduler that notices other schedulers or sysrq-S.
-pub(crate) struct HandoverProgram {
+/// A program beside the scheduler that notices other schedulers, sysrq-S or new scheduling
+/// domains.
+pub(crate) struct ProgramBeside {
     pub name: &'static str,
     /// Name of its link's pin.
     pub pin: &'static str,
-    /// Programs before it in [`HANDOVER_PROGRAMS`] without which it must not be attached.
+    /// Programs before it in [`PROGRAMS_BESIDE`] without which it must not be attached.
     pub needs: &'static [&'static str],
     /// What happens without it.
     pub without: &'static str,
@@ -83,32 +89,38 @@ pub(crate) struct HandoverProgram {
 const MAY_FAIL: &str =
     "other schedulers may fail to start while ours runs, unless with `scx_preload run`";
 
-pub(crate) const HANDOVER_PROGRAMS: [HandoverProgram; 5] = [
-    HandoverProgram {
+pub(crate) const PROGRAMS_BESIDE: [ProgramBeside; 6] = [
+    ProgramBeside {
+        name: "preload_domains",
+        pin: "domains",
+        needs: &[],
+        without: "changes of cpuset partitions or CPU ranks are not noticed until the next load",
+    },
+    ProgramBeside {
         name: "preload_sysrq",
         pin: "sysrq",
         needs: &[],
         without: "ours may come back after sysrq-S has ended another scheduler",
     },
-    HandoverProgram {
+    ProgramBeside {
         name: "preload_gave_way",
         pin: "gave_way",
         needs: &[],
         without: MAY_FAIL,
     },
-    HandoverProgram {
+    ProgramBeside {
         name: "preload_give_way",
         pin: "give_way",
         needs: &["preload_gave_way"],
         without: MAY_FAIL,
     },
-    HandoverProgram {
+    ProgramBeside {
         name: "preload_left",
         pin: "left",
         needs: &["preload_give_way"],
         without: MAY_FAIL,
     },
-    HandoverProgram {
+    ProgramBeside {
         name: "preload_wait",
         pin: "wait",
         needs: &["preload_left"],

@@ -284,8 +284,9 @@ s32 dfl_balance_llc(s32 cpu, u32 turn);
  * hook_cpu_capacity() - set a CPU's capacity
  * @cpu: the CPU
  *
- * When: from ops.init() and ops.cpu_online(), for each CPU; may sleep. The results are
- * cached for cpu_capacity() in topology.bpf.h.
+ * When: from ops.init() and ops.cpu_online(), and from a workqueue after the kernel has built
+ * new scheduling domains, for each CPU; may sleep. The results are cached for cpu_capacity()
+ * in topology.bpf.h.
  * May call: no other kfuncs.
  * Returns: capacity relative to the fastest CPU, 1..1024 (SCX_CPUPERF_ONE). Any other value
  * counts as bad and becomes 1024.
@@ -375,7 +376,7 @@ u64 dfl_init_task(struct task_struct *p __arg_trusted, u64 vtime);
 
 /**
  * hook_cpu_online() - handle a CPU that has come online
- * @cpu: the CPU; the topology accessors already include it
+ * @cpu: the CPU; the topology accessors include it, and soon what it changes of others
  *
  * When: from ops.cpu_online(); may sleep.
  * May call: scx_bpf_create_dsq().

@@ -3,9 +3,10 @@
  * CPU topology, in the kernel's vocabulary.
  *
  * The tables are filled from the kernel's own per-CPU data when the scheduler is loaded,
- * and again on every CPU hotplug event (src/topology.bpf.c), without user space. All
- * accessors may be called from every callback. They are bounded: a CPU or LLC out of
- * range yields the result for number 0.
+ * and again on every CPU hotplug event and soon after the kernel has built new scheduling
+ * domains (src/topology.bpf.c, src/refresh.bpf.c), without user space. All accessors may be
+ * called from every callback. They are bounded: a CPU or LLC out of range yields the result
+ * for number 0.
  *
  * A reader can see a table in the middle of a refresh. Each entry is valid by itself at
  * any time: at worst, one task is queued or one CPU searched by the previous topology.
@@ -24,15 +25,18 @@
 /* More than any system has: SMT, cluster, LLC, package, a few for NUMA. */
 #define PRELOAD_MAX_DOMAINS 16
 
+/* preload_cpu.online of a CPU without a scheduling domain, while others have one. */
+#define PRELOAD_ISOLATED 2
+
 struct preload_cpu {
-	u16 llc; /* dense index of the LLC, from sd_llc_id */
+	u16 llc; /* dense index of the LLC, from sd_llc */
 	u16 core; /* id of the SMT core: its first CPU, from the lowest rq->sd */
 	u16 smt_next; /* next CPU of the core in a ring; itself without SMT */
 	u16 node; /* NUMA node */
 	u16 capacity; /* hook_cpu_capacity(): 1..1024 */
 	u16 priority; /* hook_cpu_priority() */
 	u16 fast; /* one of fast_cpumask() */
-	u16 online;
+	u16 online; /* 1, or PRELOAD_ISOLATED */
 	u16 nohz; /* of nohz_full=: its tick stops while one task runs with an infinite slice */
 	u16 pinned; /* its DSQ for pinned tasks may have some; written under its rq's lock */
 	u16 affine; /* its DSQ for tasks with an affinity has been used */
@@ -58,6 +62,7 @@ struct preload_topology {
 	u32 nr_nodes;
 	u32 nr_cores; /* online */
 	u32 nr_online;
+	u32 nr_isolated; /* of these */
 	u32 nr_possible;
 	u32 nr_nohz; /* online CPUs of nohz_full= */
 	u32 nr_fast; /* CPUs of fast_cpumask(); 0 if all CPUs are alike */
@@ -66,13 +71,17 @@ struct preload_topology {
 	u32 priority_min;
 };
 
+/* Indices of preload_llc_masks after those of the LLCs. */
+#define MASK_FAST PRELOAD_MAX_LLCS
+#define MASK_BALANCED (PRELOAD_MAX_LLCS + 1)
+
 struct preload_llc_mask {
 	struct bpf_cpumask __kptr *cpus;
 };
 
 struct preload_llc_masks {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PRELOAD_MAX_LLCS + 1); /* the last is fast_cpumask() */
+	__uint(max_entries, PRELOAD_MAX_LLCS + 2); /* the last are fast_ and balanced_cpumask() */
 	__type(key, u32);
 	__type(value, struct preload_llc_mask);
 };
@@ -83,7 +92,10 @@ extern struct preload_topology preload_topology;
 extern u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 extern struct preload_llc_masks preload_llc_masks SEC(".maps");
 
-/* Index of the LLC of @cpu, as cpus_share_cache() understands it. */
+/*
+ * Index of the LLC of @cpu, as the domain sd_llc in kernel/sched/topology.c spans it: cpuset
+ * partitions divide an LLC, and an isolated CPU is one by itself.
+ */
 static __always_inline u32 cpu_llc_id(s32 cpu)
 {
 	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].llc & (PRELOAD_MAX_LLCS - 1);
@@ -92,6 +104,16 @@ static __always_inline u32 cpu_llc_id(s32 cpu)
 static __always_inline u32 this_cpu_llc_id(void)
 {
 	return cpu_llc_id(bpf_get_smp_processor_id());
+}
+
+/*
+ * Has @cpu no scheduling domain, as in an isolated cpuset partition? Then no task is balanced to
+ * it or from it, and only tasks that may run nowhere else are placed there.
+ */
+static __always_inline bool is_isolated(s32 cpu)
+{
+	return preload_topology.nr_isolated &&
+	       preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].online == PRELOAD_ISOLATED;
 }
 
 /* Number of online CPUs in the LLC of @cpu, as the kernel's sd_llc_size. */
@@ -157,7 +179,13 @@ static __always_inline const struct cpumask *llc_cpumask(u32 llc)
  */
 static __always_inline const struct cpumask *fast_cpumask(void)
 {
-	return preload_topology.nr_fast ? llc_cpumask(PRELOAD_MAX_LLCS) : NULL;
+	return preload_topology.nr_fast ? llc_cpumask(MASK_FAST) : NULL;
+}
+
+/* The online CPUs that are not isolated; NULL if none is isolated. RCU-protected. */
+static __always_inline const struct cpumask *balanced_cpumask(void)
+{
+	return preload_topology.nr_isolated ? llc_cpumask(MASK_BALANCED) : NULL;
 }
 
 /* Number of entries that llc_near() has. */

@@ -97,15 +97,16 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
         writeln!(out, "variables   {}", pairs(&live.variables))?;
     }
     let count = |name: &str| live.topology[name].as_u64().unwrap_or(0);
+    let llcs = llc_cpus(&live.topology);
     writeln!(
         out,
         "topology    {} CPUs online, {} cores, {} LLCs, {} nodes",
         count("nr_online"),
         count("nr_cores"),
-        count("nr_llcs"),
+        llcs.len(),
         count("nr_nodes")
     )?;
-    for (llc, cpus) in llc_cpus(&live.topology) {
+    for (llc, cpus) in llcs {
         writeln!(out, "  LLC {llc:<4}  CPUs {cpus}")?;
     }
     if live.departure.exit.kind != 0 {
@@ -179,7 +180,7 @@ fn none_if_empty(text: String) -> String {
     if text.is_empty() { "none".into() } else { text }
 }
 
-/// Each LLC with its online CPUs as ranges.
+/// Each LLC that has online CPUs, with these as ranges. An isolated CPU is one by itself.
 fn llc_cpus(topology: &Value) -> Vec<(usize, String)> {
     let empty = Vec::new();
     let cpus = topology["cpus"].as_array().unwrap_or(&empty);
@@ -188,7 +189,7 @@ fn llc_cpus(topology: &Value) -> Vec<(usize, String)> {
         .map(|llc| {
             let mut ranges: Vec<(usize, usize)> = Vec::new();
             for (n, cpu) in cpus.iter().enumerate() {
-                if cpu["online"] != 1 || cpu["llc"] != llc {
+                if cpu["online"] == 0 || cpu["llc"] != llc {
                     continue;
                 }
                 match ranges.last_mut() {
@@ -202,5 +203,6 @@ fn llc_cpus(topology: &Value) -> Vec<(usize, String)> {
             };
             (llc, ranges.iter().map(range).collect::<Vec<_>>().join(","))
         })
+        .filter(|(_, cpus)| !cpus.is_empty())
         .collect()
 }

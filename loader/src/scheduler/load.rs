@@ -18,8 +18,8 @@ use super::kernel_log::KernelLog;
 use super::lb_interval::LbInterval;
 use super::open::load_into_kernel;
 use super::settings::Setting;
-use super::{handover_programs, lock};
-use crate::abi::{LINK_PIN, OPS, OPS_MAP, STATE_LIMIT, WATCH_MAP};
+use super::{lock, programs_beside};
+use crate::abi::{LINK_PIN, OPS, OPS_MAP, PINNED_MAPS, STATE_LIMIT};
 use crate::object::source::Source;
 use crate::state::bpffs::{self, PinDir};
 use crate::state::departure::Departure;
@@ -91,14 +91,14 @@ fn start(
 ) -> Result<LoadOutcome> {
     let mut loaded = load_into_kernel(source, settings)?;
     make_ready(&mut ops(source, &mut loaded)?)?;
-    let mut handover_links = handover_programs::attach(source, &loaded);
+    let mut links_beside = programs_beside::attach(source, &loaded);
     let mut replace = |loaded: &mut Object| {
         libbpf_log::take();
         // Before the new pins appear: the old history must never keep the new scheduler out.
         if history == OnHistory::Forget {
             pins.forget()?;
         }
-        pins.replace(|dir| pin(dir, source, loaded, &mut handover_links))
+        pins.replace(|dir| pin(dir, source, loaded, &mut links_beside))
     };
 
     let stand_by = match (&other, when) {
@@ -201,17 +201,22 @@ fn pin(
     dir: &Path,
     source: &Source,
     loaded: &mut Object,
-    handover_links: &mut [(&'static str, Link)],
+    links_beside: &mut [(&'static str, Link)],
 ) -> Result<()> {
     let failed = |name: &str| Error::libbpf(format!("cannot pin {name} of {}", source.name));
-    for (name, link) in handover_links {
+    for (name, link) in links_beside {
         link.pin(dir.join(*name)).map_err(failed(name))?;
     }
     for mut map in loaded.maps_mut() {
         let name = match map.map_type() {
             MapType::StructOps => "ops",
-            _ if map.name() == WATCH_MAP => "watch",
-            _ => continue,
+            _ => match PINNED_MAPS
+                .iter()
+                .find(|(map_name, _)| map.name() == *map_name)
+            {
+                Some((_, pin)) => pin,
+                None => continue,
+            },
         };
         map.pin(dir.join(name)).map_err(failed(name))?;
     }

@@ -6,9 +6,9 @@ use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::{MapType, Object, ObjectBuilder, OpenObject};
 use scx_preload_defaults::HOOKS;
 
-use super::handover_programs;
+use super::programs_beside;
 use super::settings::{Setting, set_own_queues, set_rodata};
-use crate::abi::{HandoverProgram, MAP_PREFIX, OPS_TYPE, OVERRIDDEN_HOOKS};
+use crate::abi::{MAP_PREFIX, OPS_TYPE, OVERRIDDEN_HOOKS, ProgramBeside};
 use crate::btf::object_btf;
 use crate::object::elf::{Binding, BpfObject};
 use crate::object::source::Source;
@@ -48,14 +48,14 @@ fn open(source: &Source, settings: &[Setting]) -> Result<OpenObject> {
 /// kernel are left out, and so are programs beside the scheduler that it refuses.
 pub(crate) fn load_into_kernel(source: &Source, settings: &[Setting]) -> Result<Object> {
     let mut drop_callbacks = false;
-    let mut left_out: Vec<&HandoverProgram> = Vec::new();
+    let mut left_out: Vec<&ProgramBeside> = Vec::new();
     loop {
         let mut opened = open(source, settings)?;
         if drop_callbacks {
             drop_unknown_callbacks(&mut opened)?;
         }
         for program in &left_out {
-            handover_programs::leave_out(&mut opened, program);
+            programs_beside::leave_out(&mut opened, program);
         }
         libbpf_log::take();
         let result = opened.load();
@@ -64,12 +64,12 @@ pub(crate) fn load_into_kernel(source: &Source, settings: &[Setting]) -> Result<
             Ok(object) => return Ok(object),
             Err(err) => err,
         };
-        let known = |program: &HandoverProgram| left_out.iter().any(|p| p.name == program.name);
+        let known = |program: &ProgramBeside| left_out.iter().any(|p| p.name == program.name);
         // Finding unknown callbacks takes a walk over the kernel's types, which libbpf has
         // done already: only if it reports some.
         if log.contains(UNKNOWN_MEMBER) && !drop_callbacks {
             drop_callbacks = true;
-        } else if let Some(program) = handover_programs::blamed(&log).filter(|p| !known(p)) {
+        } else if let Some(program) = programs_beside::blamed(&log).filter(|p| !known(p)) {
             log::warn!(
                 "{}: leaving out {}(), which this kernel does not take: {}",
                 program.without,

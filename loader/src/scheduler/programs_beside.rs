@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! BPF programs that notice other schedulers and sysrq-S, so that ours gives way.
+//! BPF programs beside the scheduler: they notice other schedulers and sysrq-S, so that ours
+//! gives way, and new scheduling domains.
 
 use libbpf_rs::{Link, MapCore, MapType, Object, OpenObject};
 
-use crate::abi::{HANDOVER_PROGRAMS, HandoverProgram};
+use crate::abi::{PROGRAMS_BESIDE, ProgramBeside};
 use crate::object::source::Source;
 
-/// Attach the handover programs of a loaded object. A failure is no error: without them
+/// Attach the programs beside a loaded object's scheduler. A failure is no error: without them
 /// other schedulers cannot start while ours runs, but ours works.
 pub(super) fn attach(source: &Source, object: &Object) -> Vec<(&'static str, Link)> {
     let mut attached = Vec::new();
@@ -15,7 +16,7 @@ pub(super) fn attach(source: &Source, object: &Object) -> Vec<(&'static str, Lin
     let Some(ops) = maps.find(|map| map.map_type() == MapType::StructOps) else {
         return links;
     };
-    for program in &HANDOVER_PROGRAMS {
+    for program in &PROGRAMS_BESIDE {
         let Some(found) = object.progs_mut().find(|prog| prog.name() == program.name) else {
             log::debug!("{} has no {}()", source.name, program.name);
             continue;
@@ -41,16 +42,16 @@ pub(super) fn attach(source: &Source, object: &Object) -> Vec<(&'static str, Lin
     links
 }
 
-/// The handover program that libbpf's messages about a failed load blame, if any.
-pub(super) fn blamed(log: &str) -> Option<&'static HandoverProgram> {
-    HANDOVER_PROGRAMS.iter().find(|program| {
+/// The program beside the scheduler that libbpf's messages about a failed load blame, if any.
+pub(super) fn blamed(log: &str) -> Option<&'static ProgramBeside> {
+    PROGRAMS_BESIDE.iter().find(|program| {
         let said = format!("prog '{}': ", program.name);
         log.lines().any(|line| line.trim().starts_with(&said))
     })
 }
 
-/// Leave a handover program out of an object, as the kernel does not take it.
-pub(super) fn leave_out(object: &mut OpenObject, program: &HandoverProgram) {
+/// Leave such a program out of an object, as the kernel does not take it.
+pub(super) fn leave_out(object: &mut OpenObject, program: &ProgramBeside) {
     for mut found in object.progs_mut() {
         if found.name() == program.name {
             found.set_autoload(false);

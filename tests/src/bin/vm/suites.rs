@@ -200,7 +200,13 @@ pub const BOOTS: &[Boot] = &[
     tiny(
         "newest_sched",
         Which::Newest,
-        &["sched", "affinity_two_llcs", "cgroup", "topology"],
+        &[
+            "sched",
+            "affinity_two_llcs",
+            "cgroup",
+            "topology",
+            "partitions",
+        ],
     ),
     tiny(
         "gallery",
@@ -233,7 +239,7 @@ pub const BOOTS: &[Boot] = &[
         ..shaped("isolcpus", Shape::new("4,sockets=1,cores=4,threads=1"))
     },
     Boot {
-        suites: &["topology", "gallery_four_llc"],
+        suites: &["topology", "partitions", "gallery_four_llc"],
         ..shaped("four_llc", Shape::new("8,sockets=4,cores=2,threads=1"))
     },
     shaped(

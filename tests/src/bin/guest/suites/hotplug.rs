@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::Test;
 use crate::hog::{Hog, Kind, shares};
 use crate::preload::{load, status};
-use crate::sys::set_online;
+use crate::sys::{set_online, wait_for};
 use crate::tests;
 
 pub const TESTS: &[Test] = tests![
@@ -18,8 +18,12 @@ pub const TESTS: &[Test] = tests![
     loads_with_cpus_offline,
 ];
 
-/// Our scheduler runs, and its topology has this many CPUs, in all and in LLC 1.
+/// Our scheduler runs, and its topology soon has this many CPUs, in all and in LLC 1.
 fn sees(online: u64, in_llc_1: u64) -> Result<()> {
+    wait_for(Duration::from_secs(1), || has(online, in_llc_1))
+}
+
+fn has(online: u64, in_llc_1: u64) -> Result<()> {
     let status = status()?;
     ensure!(status["ours"] == true, "{}", status["kernel"]);
     let topology = &status["topology"];

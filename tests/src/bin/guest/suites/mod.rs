@@ -18,6 +18,7 @@ mod isolation;
 mod kernel_bypass;
 mod killed;
 mod loader;
+mod partitions;
 mod peers;
 mod sched;
 mod scx_loader;
@@ -73,6 +74,7 @@ pub const ALL: &[(&str, &[Test])] = &[
     ("gallery_queue", gallery_queue::TESTS),
     ("gallery_balance", gallery_balance::TESTS),
     ("gallery_four_llc", gallery_balance::FOUR_LLC),
+    ("partitions", partitions::TESTS),
     ("peers", peers::TESTS),
     ("scx_loader", scx_loader::TESTS),
     ("topology", topology::TESTS),

@@ -35,19 +35,19 @@ pub const TESTS: &[Test] = tests![
 const SECOND: Duration = Duration::from_secs(1);
 /// More emulated CPUs than this are too slow for some tests.
 const MANY: usize = 16;
-const CPU: &str = "/sys/devices/system/cpu";
+pub const CPU: &str = "/sys/devices/system/cpu";
 
 /// The online CPUs, as /sys shows them. Lists of CPUs are sorted.
-struct Shape {
-    online: Vec<usize>,
-    llcs: BTreeSet<Vec<usize>>,
+pub struct Shape {
+    pub online: Vec<usize>,
+    pub llcs: BTreeSet<Vec<usize>>,
     cores: BTreeSet<Vec<usize>>,
     /// Node of each online CPU.
     node: BTreeMap<usize, usize>,
 }
 
 impl Shape {
-    fn read() -> Result<Self> {
+    pub fn read() -> Result<Self> {
         let online = cpu_list(&read(format!("{CPU}/online"))?)?;
         let groups = |file: &str| -> Result<BTreeSet<Vec<usize>>> {
             let lists = online.iter().map(|cpu| {
@@ -82,7 +82,7 @@ impl Shape {
     }
 }
 
-fn number(value: &Value) -> Result<usize> {
+pub fn number(value: &Value) -> Result<usize> {
     let number = value.as_u64();
     Ok(number.with_context(|| format!("{value} is not a number"))? as usize)
 }
@@ -219,7 +219,7 @@ fn tables_follow_hotplug() -> Result<()> {
     for cpu in present.into_iter().skip(1) {
         let online = shape.online.contains(&cpu);
         set_online([cpu], !online)?;
-        let away = compare();
+        let away = wait_for(SECOND, compare);
         // Restore the CPU for the tests that follow, also on an error.
         set_online([cpu], online)?;
         away.with_context(|| format!("CPU {cpu} toggled, online: {}", !online))?;
