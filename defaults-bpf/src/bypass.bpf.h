@@ -5,15 +5,10 @@
 
 #include "guard.bpf.h"
 
-/* On PREEMPT_RT, spin locks are mutexes. */
-struct spinlock___rt {
-	struct rt_mutex_base lock;
-} __attribute__((preserve_access_index));
-
-/* Is bypass_poll() due? PREEMPT_RT refuses timers of BPF programs. A constant, like is_watched(). */
+/* Is bypass_poll() due, as there are no timers? A constant, like is_watched(). */
 static __always_inline bool is_polled(void)
 {
-	return is_watched() && bpf_core_field_exists(struct spinlock___rt, lock);
+	return is_watched() && !has_timers();
 }
 
 s32 bypass_init(void);

@@ -38,11 +38,6 @@ s32 pick_in_llc(u32 llc);
 bool is_pressed(s32 cpu);
 s32 pick_unpressed(struct task_struct *p __arg_trusted, s32 prev_cpu, u64 wake_flags, s32 pressed);
 
-/* Not on every kernel. */
-struct rq___irq {
-	struct sched_avg avg_irq;
-} __attribute__((preserve_access_index));
-
 bool dfl_leave_llc(struct task_struct *p __arg_trusted, s32 prev_cpu)
 {
 	use_arg(p);
@@ -84,14 +79,9 @@ static bool core_is_idle(s32 cpu)
 __noinline bool is_pressed(s32 cpu)
 {
 	const struct rq *rq = cpu_rq(cpu);
-	u64 used;
 
-	if (!rq)
-		return false;
-	used = rq->avg_rt.util_avg + rq->avg_dl.util_avg;
-	if (bpf_core_field_exists(struct rq___irq, avg_irq))
-		used += ((const struct rq___irq *)rq)->avg_irq.util_avg;
-	return used >= PRESSURE_MAX && scx_bpf_now() - rq->clock < PRESSURE_STALE_NS;
+	return rq && util_of_others(rq) >= PRESSURE_MAX &&
+	       scx_bpf_now() - rq->clock < PRESSURE_STALE_NS;
 }
 
 /* Did @p use more than half a slice before it slept? scx.slice is the rest. */

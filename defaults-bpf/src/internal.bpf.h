@@ -36,6 +36,17 @@
  */
 #define use_arg(arg) asm volatile("" : : "r"(arg))
 
+/* On PREEMPT_RT, spin locks are mutexes. */
+struct spinlock___rt {
+	struct rt_mutex_base lock;
+} __attribute__((preserve_access_index));
+
+/* May BPF programs have timers? PREEMPT_RT refuses them. A constant. */
+static __always_inline bool has_timers(void)
+{
+	return !bpf_core_field_exists(struct spinlock___rt, lock);
+}
+
 /* The mark is protected by the caller's lock. */
 static __always_inline bool test_and_clear_mark(u16 *mark)
 {

@@ -115,6 +115,7 @@ s32 BPF_STRUCT_OPS_SLEEPABLE(preload_init)
 	preload_exit_info.kind = preload_exit_info.code = 0;
 	preload_handover.attached = 1;
 	ticks_init();
+	power_init();
 	err = create_dsqs() ?: create_own_dsqs();
 	if (err)
 		return err;

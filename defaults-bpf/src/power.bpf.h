@@ -5,6 +5,7 @@
 
 #include "internal.bpf.h"
 
+void power_init(void);
 u64 power_tick(s32 cpu);
 
 #endif

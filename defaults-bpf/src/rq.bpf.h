@@ -40,6 +40,21 @@ static __always_inline bool is_migration_disabled(struct task_struct *p)
 	return p->migration_disabled > (p == bpf_get_current_task_btf());
 }
 
+/* Not on every kernel. */
+struct rq___irq {
+	struct sched_avg avg_irq;
+} __attribute__((preserve_access_index));
+
+/* The share of RT, deadline and interrupts of @rq's CPU, of 1024. It stands still while idle. */
+static __always_inline u64 util_of_others(const struct rq *rq)
+{
+	u64 util = rq->avg_rt.util_avg + rq->avg_dl.util_avg;
+
+	if (bpf_core_field_exists(struct rq___irq, avg_irq))
+		util += ((const struct rq___irq *)rq)->avg_irq.util_avg;
+	return util;
+}
+
 /* More runnable tasks on a CPU than this are a crowd: bounds on their waits are tighter. */
 #define CROWD 16
 

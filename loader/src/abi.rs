@@ -52,9 +52,11 @@ pub(crate) const OPS_MAP: &str = "preload_ops";
 
 /// Maps with timers and work, and the names of their pins. When user space holds no reference
 /// to such a map, the kernel cancels them.
-pub(crate) const PINNED_MAPS: [(&str, &str); 2] = [
+pub(crate) const PINNED_MAPS: [(&str, &str); 3] = [
     // Watches overrides.
     ("preload_watch", "watch"),
+    // Lowers the performance targets of idle CPUs.
+    ("preload_lowering", "lowering"),
     // Reads the topology again.
     ("preload_refresh", "refresh"),
 ];

@@ -314,11 +314,12 @@ s32 dfl_cpu_priority(s32 cpu);
 
 /**
  * hook_cpu_perf() - choose a CPU's performance target
- * @cpu: the CPU, which runs a task of this scheduler
- * @util: share of the time that it was busy recently, scaled by its speed at the time:
- *	0..1024 (SCX_CPUPERF_ONE), with a half-life of 32 ms
+ * @cpu: the CPU, which runs a task of this scheduler, or has had none for a while
+ * @util: share of the time that it was recently busy with such tasks, scaled by its speed at
+ *	the time: 0..1024 (SCX_CPUPERF_ONE), with a half-life of 32 ms
  *
- * When: from ops.tick().
+ * When: from ops.tick(), and once from a timer when a CPU for which the hook asked has had no
+ * task for 100 ms, with @util 0. PREEMPT_RT has no such timers.
  * May call: no other kfuncs.
  * Returns: performance target for cpufreq, 1..1024 of the CPU's own maximum. 0: leave it
  * unchanged. More counts as bad and becomes 1024.
