@@ -51,7 +51,7 @@ extern const struct rq *cpu_rq(s32 cpu);
 /* Parts of a refresh: global functions, which the verifier checks once each. */
 u16 bounded_capacity(s32 cpu);
 u16 bounded_priority(s32 cpu);
-s32 first_before(const struct sched_domain *sd __arg_untrusted, s32 cpu);
+s32 first_added(const struct sched_domain *sd __arg_untrusted, s32 cpu);
 s32 core_of(s32 cpu);
 u32 llc_of(s32 cpu);
 void llc_mask_set(u32 llc, s32 cpu, bool set);
@@ -150,8 +150,8 @@ static bool is_plugged(u32 cpu)
 	return *plugged_word(cpu) & (1ULL << (cpu & 63));
 }
 
-/* The first CPU of the domain @sd before @cpu that this refresh has added; or @cpu. */
-__noinline s32 first_before(const struct sched_domain *sd __arg_untrusted, s32 cpu)
+/* The first CPU of the domain @sd that is in the tables already; or @cpu. */
+__noinline s32 first_added(const struct sched_domain *sd __arg_untrusted, s32 cpu)
 {
 	s32 other, first = cpu, found = cpu;
 	u32 word;
@@ -164,7 +164,7 @@ __noinline s32 first_before(const struct sched_domain *sd __arg_untrusted, s32 c
 			break;
 		}
 	}
-	bpf_for(other, first, cpu) {
+	bpf_for(other, first, nr_cpu_ids()) {
 		if (preload_cpus[other & (PRELOAD_MAX_CPUS - 1)].online &&
 		    domain_has_cpu(sd, other)) {
 			found = other;
@@ -175,25 +175,27 @@ __noinline s32 first_before(const struct sched_domain *sd __arg_untrusted, s32 c
 }
 
 /*
- * First CPU of the SMT core, from the span of the lowest scheduling domain. The domain
- * is identified by name: the SD_* flags are not in BTF, and their values differ between
- * versions.
+ * Id of the SMT core, from the span of the lowest scheduling domain: a refresh adds its first
+ * CPU first. The domain is identified by name: the SD_* flags are not in BTF, and their values
+ * differ between versions.
  */
 __noinline s32 core_of(s32 cpu)
 {
 	const struct sched_domain *sd = cpu_domain(cpu);
 	char name[4] = {};
+	s32 first;
 
 	if (!sd || bpf_probe_read_kernel(name, sizeof(name), sd->name) ||
 	    __builtin_memcmp(name, "SMT", sizeof(name)))
 		return cpu;
-	return first_before(sd, cpu);
+	first = first_added(sd, cpu);
+	return first == cpu ? cpu : cpu_core_id(first);
 }
 
 /*
- * The index of @cpu's LLC: that of the CPUs added before it in the highest domain that shares
- * the LLC. Partitions divide an LLC, and a CPU without a domain is one by itself. So indices
- * are dense, and an LLC keeps its own as long as one of its CPUs stays.
+ * The index of @cpu's LLC: that of the other CPUs in the highest domain that shares the LLC.
+ * Partitions divide an LLC, and a CPU without a domain is one by itself. So indices are dense,
+ * and an LLC keeps its own as long as one of its CPUs stays.
  */
 __noinline u32 llc_of(s32 cpu)
 {
@@ -204,7 +206,7 @@ __noinline u32 llc_of(s32 cpu)
 	if (bpf_ksym_exists(&sd_llc))
 		slot = bpf_per_cpu_ptr(&sd_llc, cpu);
 	if (slot && *slot)
-		first = first_before(bpf_core_cast(*slot, struct sched_domain), cpu);
+		first = first_added(bpf_core_cast(*slot, struct sched_domain), cpu);
 	if (first != cpu)
 		return cpu_llc_id(first);
 	if (!preload_llcs[own].nr_cpus)

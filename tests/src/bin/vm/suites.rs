@@ -172,6 +172,20 @@ const FOUR_NODES: &[&str] = &[
     "dist,src=2,dst=3,val=28",
 ];
 
+/// The first node has CPUs only, the last memory only.
+const ODD_NODES: &[&str] = &[
+    "-object",
+    "memory-backend-ram,id=memory1,size=768M",
+    "-object",
+    "memory-backend-ram,id=memory2,size=768M",
+    "-numa",
+    "node,nodeid=0,cpus=0-5",
+    "-numa",
+    "node,nodeid=1,cpus=6-11,memdev=memory1",
+    "-numa",
+    "node,nodeid=2,memdev=memory2",
+];
+
 pub const BOOTS: &[Boot] = &[
     // Suites that look for real races: CPUs run in parallel.
     Boot {
@@ -254,6 +268,13 @@ pub const BOOTS: &[Boot] = &[
         Shape {
             args: FOUR_NODES,
             ..Shape::new("8,sockets=4,cores=2,threads=1")
+        },
+    ),
+    shaped(
+        "odd_nodes",
+        Shape {
+            args: ODD_NODES,
+            ..Shape::new("12,sockets=2,cores=2,threads=3")
         },
     ),
     // The kernel boots 0 and 2, first threads first: 1, 5 and 7 are never online, 8 to 11 are

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::Test;
 use crate::hog::{Hog, Kind, shares};
-use crate::preload::{load, status};
+use crate::other::Other;
+use crate::preload::{load, status, udev_resumes};
 use crate::sys::{set_online, wait_for};
 use crate::tests;
 
@@ -16,6 +17,7 @@ pub const TESTS: &[Test] = tests![
     every_cpu_but_one_under_load,
     a_whole_llc_goes_and_comes_back,
     loads_with_cpus_offline,
+    an_llc_goes_while_another_runs,
 ];
 
 /// Our scheduler runs, and its topology soon has this many CPUs, in all and in LLC 1.
@@ -80,4 +82,21 @@ fn loads_with_cpus_offline() -> Result<()> {
     set_online([6, 1, 4], true)?;
     sees(8, 4)?;
     all_run(&Hog::start_many(10, Kind::default())?)
+}
+
+/// Ours gives way, an LLC goes off-line and one of its CPUs comes back, and ours comes back. DSQs
+/// and tables are of the new start.
+fn an_llc_goes_while_another_runs() -> Result<()> {
+    load(&[])?;
+    let hogs = Hog::start_many(12, Kind::default())?;
+    let other = Other::fixture()?;
+    set_online(4..8, false)?;
+    set_online([6], true)?;
+    other.stop()?;
+    udev_resumes()?;
+    sees(5, 1)?;
+    all_run(&hogs)?;
+    set_online([4, 5, 7], true)?;
+    sees(8, 4)?;
+    all_run(&hogs)
 }
