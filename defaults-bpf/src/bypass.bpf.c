@@ -17,6 +17,7 @@
 #include "overdue.bpf.h"
 #include "rq.bpf.h"
 #include "settings.bpf.h"
+#include "topology.bpf.h"
 #include "vtime.bpf.h"
 
 char _license[] SEC("license") = "GPL";
@@ -202,7 +203,7 @@ static void rescue(struct task_struct *p, s32 cpu, u64 foreign)
 	preload_count_rare(bypass_rescue);
 	if (!foreign) {
 		enqueue_near(p, idle >= 0 ? idle : cpu, 0);
-	} else if (has_dsqs(idle >= 0 ? idle : cpu)) {
+	} else if (is_plugged(idle >= 0 ? idle : cpu)) {
 		s32 near = idle >= 0 ? idle : cpu;
 		u64 slice = slice_ns, dsq = task_dsq(p, near);
 		u64 vtime = update_vtime(p, near, slice, 0, dsq);

@@ -86,15 +86,6 @@ static __always_inline bool has_affine(s32 cpu)
 	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].affine;
 }
 
-/*
- * Has @cpu DSQs yet? While it is plugged, the kernel runs tasks there, its own workers for
- * example, before it calls ops.cpu_online().
- */
-static __always_inline bool has_dsqs(s32 cpu)
-{
-	return preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].online;
-}
-
 s32 create_dsqs(void);
 s32 create_own_dsqs(void);
 bool has_pinned(s32 cpu);

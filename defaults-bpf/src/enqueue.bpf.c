@@ -11,6 +11,7 @@
 #include "nohz.bpf.h"
 #include "rq.bpf.h"
 #include "slice.bpf.h"
+#include "topology.bpf.h"
 #include "vtime.bpf.h"
 
 char _license[] SEC("license") = "GPL";
@@ -23,7 +24,7 @@ void enqueue_near(struct task_struct *p __arg_trusted, s32 cpu, u64 enq_flags)
 {
 	u64 slice = task_slice(p, cpu), dsq, vtime;
 
-	if (!has_dsqs(cpu)) {
+	if (!is_plugged(cpu)) {
 		preload_dsq_insert(p, PRELOAD_DSQ_LOCAL_ON | cpu, slice, enq_flags);
 		return;
 	}

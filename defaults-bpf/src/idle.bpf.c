@@ -9,6 +9,7 @@
 #include "partner.bpf.h"
 #include "rq.bpf.h"
 #include "settings.bpf.h"
+#include "topology.bpf.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -304,7 +305,7 @@ static bool is_free(s32 cpu)
 {
 	const struct rq *rq;
 
-	if (!preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)].online)
+	if (!is_plugged(cpu))
 		return false;
 	if (!scx_bpf_dsq_nr_queued(PRELOAD_DSQ_LOCAL_ON | cpu))
 		return true;

@@ -49,7 +49,7 @@ __noinline void follow_cpus(u32 llc)
 		s32 cpu = scx_bpf_task_cpu(p);
 		u64 dsq = PRELOAD_DSQ_LLC(cpu_llc_id(cpu));
 
-		if (dsq == PRELOAD_DSQ_LLC(llc) || !has_dsqs(cpu))
+		if (dsq == PRELOAD_DSQ_LLC(llc) || !is_plugged(cpu))
 			continue;
 		scx_bpf_dsq_move_set_vtime(&___it, preload_llcs[cpu_llc_id(cpu)].clock);
 		if (p->nr_cpus_allowed < preload_topology.nr_possible)

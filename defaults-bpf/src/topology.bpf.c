@@ -15,11 +15,7 @@ struct preload_topology preload_topology;
 u32 preload_near[PRELOAD_MAX_LLCS * PRELOAD_NR_NEAR];
 struct preload_llc_masks preload_llc_masks SEC(".maps");
 
-/*
- * CPUs between ops.cpu_online() and ops.cpu_offline(), which have DSQs. While the kernel plugs
- * a CPU, its masks say something else, and it builds domains.
- */
-static u64 plugged[PRELOAD_MAX_CPUS / 64];
+u64 preload_plugged[PRELOAD_MAX_CPUS / 64];
 
 /* A refresh that does not end before this number of others asked for it leaves it to the last. */
 #define REFRESHES_MAX 16
@@ -53,7 +49,7 @@ u16 bounded_capacity(s32 cpu);
 u16 bounded_priority(s32 cpu);
 s32 first_added(const struct sched_domain *sd __arg_untrusted, s32 cpu);
 s32 core_of(s32 cpu);
-u32 llc_of(s32 cpu);
+u32 llc_index(s32 cpu);
 void llc_mask_set(u32 llc, s32 cpu, bool set);
 void topology_remove_cpu(s32 cpu);
 void topology_reset_cpu(s32 cpu);
@@ -130,11 +126,6 @@ static s32 llc_cpu(u32 llc)
 	return preload_llcs[llc & (PRELOAD_MAX_LLCS - 1)].cpu;
 }
 
-static u64 *plugged_word(u32 cpu)
-{
-	return &plugged[cpu / 64 & (PRELOAD_MAX_CPUS / 64 - 1)];
-}
-
 static void set_plugged(u32 cpu, bool there)
 {
 	u64 bit = 1ULL << (cpu & 63);
@@ -143,11 +134,6 @@ static void set_plugged(u32 cpu, bool there)
 		*plugged_word(cpu) |= bit;
 	else
 		*plugged_word(cpu) &= ~bit;
-}
-
-static bool is_plugged(u32 cpu)
-{
-	return *plugged_word(cpu) & (1ULL << (cpu & 63));
 }
 
 /* The first CPU of the domain @sd that is in the tables already; or @cpu. */
@@ -197,7 +183,7 @@ __noinline s32 core_of(s32 cpu)
  * Partitions divide an LLC, and a CPU without a domain is one by itself. So indices are dense,
  * and an LLC keeps its own as long as one of its CPUs stays.
  */
-__noinline u32 llc_of(s32 cpu)
+__noinline u32 llc_index(s32 cpu)
 {
 	struct sched_domain **slot = NULL;
 	u32 llc, own = cpu_llc_id(cpu);
@@ -283,7 +269,7 @@ __noinline void topology_join_llc(s32 cpu)
 {
 	struct preload_cpu *c = &preload_cpus[cpu & (PRELOAD_MAX_CPUS - 1)];
 	u64 clock = preload_llcs[cpu_llc_id(cpu)].clock;
-	u32 llc = llc_of(cpu);
+	u32 llc = llc_index(cpu);
 	struct preload_llc *l;
 
 	if (c->llc != llc)

@@ -251,7 +251,8 @@ bool dfl_task_preempt(struct task_struct *p __arg_trusted, s32 cpu, u64 ahead);
  * @cpu: the CPU; its own DSQ and that of its LLC are empty
  * @nth: 0 for the first call of this search, then 1, 2, …
  *
- * When: from ops.dispatch(), up to 2 * nr_llcs() times until a task is found.
+ * When: from ops.dispatch(), up to 2 * nr_llcs() times until a task is found. Not for an
+ * isolated CPU, see is_isolated(), which only runs what comes to it.
  * May call: no other kfuncs.
  * Returns: LLC index; the CPU's own LLC: none this time; negative: end the search, and the
  * CPU goes idle. An LLC that does not exist counts as bad and ends the search.
@@ -268,7 +269,7 @@ s32 dfl_steal_llc(s32 cpu, u32 nth);
  * @turn: increases with each call for this CPU
  *
  * When: from ops.dispatch(), every PRELOAD_BALANCE_INTERVAL dispatches of a CPU on a system
- * with more than one LLC. If the first task on the returned LLC's DSQ is behind in virtual
+ * with more than one LLC; not of an isolated CPU. If the first task on the returned LLC's DSQ is behind in virtual
  * time by more than a slice, the CPU takes it, and compares again at its next dispatch.
  * May call: no other kfuncs.
  * Returns: LLC index; negative or the CPU's own LLC: no comparison this time. An LLC that
