@@ -198,13 +198,13 @@ static bool waits_since_change(const struct task_struct *p)
 static void rescue(struct task_struct *p, s32 cpu, u64 foreign)
 {
 	s32 idle = p->nr_cpus_allowed == 1 ? -1 : pick_idle_cpu_near(p, cpu);
+	s32 near = idle >= 0 ? idle : cpu;
 	struct bpf_iter_scx_dsq it;
 
 	preload_count_rare(bypass_rescue);
 	if (!foreign) {
-		enqueue_near(p, idle >= 0 ? idle : cpu, 0);
-	} else if (is_plugged(idle >= 0 ? idle : cpu)) {
-		s32 near = idle >= 0 ? idle : cpu;
+		enqueue_near(p, near, 0);
+	} else if (is_plugged(near)) {
 		u64 slice = slice_ns, dsq = task_dsq(p, near);
 		u64 vtime = update_vtime(p, near, slice, 0, dsq);
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use fastrand::Rng;
 
 use super::Test;
-use super::topology::{CPU, Shape, number};
+use super::topology::{Shape, number};
 use crate::hog::{Hog, Kind, shares};
 use crate::preload::{counter, is_fine, load, status};
 use crate::sys::{CGROUPS, cpu_list, idle_ticks, random, read, set_cgroup, set_online, wait_for};
@@ -179,12 +179,8 @@ fn tables_follow() -> Result<()> {
         is_fine(&[])
     });
     drop(groups);
-    for cpu in &all[1..] {
-        let path = format!("{CPU}/cpu{cpu}/online");
-        if read(path)? == "0" {
-            set_online([*cpu], true)?;
-        }
-    }
+    let online = Shape::read()?.online;
+    set_online(all.into_iter().filter(|cpu| !online.contains(cpu)), true)?;
     done?;
     Hog::end_all(hogs);
     wait_for(LIMIT, compare)
@@ -215,8 +211,7 @@ fn who_stays_outside_is_free() -> Result<()> {
     is_fine(&[])
 }
 
-/// A partition of isolated CPUs is nobody's but its tasks': beside many that wait, its CPUs idle,
-/// and two tasks of one CPU do not make the other one look for them.
+/// A partition of isolated CPUs is nobody's but its tasks': beside many that wait, its CPUs idle.
 fn isolated_cpus_take_nothing() -> Result<()> {
     load(&[])?;
     let all = Shape::read()?.online;

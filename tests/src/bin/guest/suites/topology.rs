@@ -35,7 +35,7 @@ pub const TESTS: &[Test] = tests![
 const SECOND: Duration = Duration::from_secs(1);
 /// More emulated CPUs than this are too slow for some tests.
 const MANY: usize = 16;
-pub const CPU: &str = "/sys/devices/system/cpu";
+const CPU: &str = "/sys/devices/system/cpu";
 
 /// The online CPUs, as /sys shows them. Lists of CPUs are sorted.
 pub struct Shape {
