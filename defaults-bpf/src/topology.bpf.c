@@ -465,11 +465,11 @@ void topology_init(void)
 	preload_llcs_changed = false;
 }
 
-/* @cpu is there, and has DSQs. A refresh has to follow, as other entries can change, too. */
+/* @cpu is there, and has DSQs. */
 void topology_cpu_online(s32 cpu)
 {
 	set_plugged(cpu, true);
-	topology_add_cpu(cpu);
+	topology_refresh();
 }
 
 /* @cpu goes offline: it leaves the masks. A refresh has to follow. */
